@@ -1,0 +1,33 @@
+"""The project's exceptions: each names the place, the value, the reason and the remedy."""
+
+
+class UecError(Exception):
+    """Anything that the user can mend; the command line prints it without a traceback."""
+
+
+class ConfigError(UecError):
+    """A configuration that is refused: the message names the key, the value, the reason and the remedy."""
+
+
+class DataError(UecError):
+    """A data source, a row or a picture that is refused by name."""
+
+
+class PromptError(UecError):
+    """A sample that cannot become a prompt (too long, placeholders that do not match the pictures)."""
+
+
+class ModelError(UecError):
+    """A model folder that cannot be loaded or is of a family that is not supported."""
+
+
+class EngineError(UecError):
+    """A rollout engine that cannot be reached or answers what it must not."""
+
+
+class CheckpointError(UecError):
+    """A checkpoint that is missing, torn or does not belong to the run."""
+
+
+class RunError(UecError):
+    """A run folder that cannot be used as asked."""
