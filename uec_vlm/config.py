@@ -1,0 +1,352 @@
+"""The run configuration: typed, frozen, unknown keys refused.
+
+A configuration is YAML: the file, over the preset that its `algorithm` names (`configs/presets/`), over the defaults
+below; `KEY=VALUE` pairs from the command line lie over all. What runs is written to the run folder with every default
+spelled out. Validators refuse, they never repair. PyYAML reads `1e-5` as a string; the typed fields make it a number.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from uec_vlm.errors import ConfigError
+
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0.0, le=1.0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Temperature = Annotated[float, Field(gt=0.0, le=5.0)]
+
+C = TypeVar("C", bound="Section")
+
+STARTER = "starter"
+"""The model path that means the policy shipped inside the package."""
+
+
+class Section(BaseModel):
+    """What all sections share: frozen, and a key that does not exist is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RunSection(Section):
+    """Where the run is written and what makes it reproducible."""
+
+    name: str = "run"
+    dir: str | None = None
+    seed: Count = 0
+    steps: Positive = 100
+    tensorboard: bool = True
+
+
+class LoraSection(Section):
+    """Low-rank adapters on the language model's linear layers (peft)."""
+
+    rank: Positive = 32
+    alpha: Positive = 64
+
+
+class ModelSection(Section):
+    """Which checkpoint folder (or Hub id) is trained, and how it is held in memory."""
+
+    path: str = STARTER
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    freeze_vision: bool = False
+    gradient_checkpointing: bool = False
+    lora: LoraSection | None = None
+
+
+class GeosynthData(Section):
+    """Generated plane-geometry problems, made as they are asked for."""
+
+    kind: Literal["geosynth"]
+    count: Positive = 1000
+    seed: Count = 0
+    families: tuple[str, ...] | None = None
+    levels: tuple[Literal[1, 2, 3], ...] = (1, 2, 3)
+    image_size: Annotated[int, Field(ge=56, le=2048)] = 112
+
+
+class ParquetData(Section):
+    """A Parquet file written by `python -m data_prep`."""
+
+    kind: Literal["parquet"]
+    path: str
+    first: Positive | None = None
+
+
+DataSource = Annotated[GeosynthData | ParquetData, Field(discriminator="kind")]
+
+
+class PromptSection(Section):
+    """How a problem becomes a prompt. `{problem}` in the template stands for its text with the pictures in place."""
+
+    system: str | None = None
+    template: str = "{problem}"
+    four_choices: bool = False
+    min_pixels: Positive = 3136
+    max_pixels: Positive = 1_003_520
+    max_tokens: Positive = 2048
+
+    @model_validator(mode="after")
+    def _ranges(self) -> PromptSection:
+        if self.min_pixels > self.max_pixels:
+            raise ValueError(f"min_pixels = {self.min_pixels} is above max_pixels = {self.max_pixels}; swap them")
+        if "{problem}" not in self.template:
+            raise ValueError("the template has no {problem}, so no question would be asked; add {problem}")
+        return self
+
+
+class DataSection(Section):
+    """The three splits: training, validation (chooses the checkpoint), test (used once, at the end)."""
+
+    train: DataSource
+    validation: DataSource
+    test: DataSource | None = None
+    prompt: PromptSection = PromptSection()
+    prompt_cache: Count = 256
+
+
+class RolloutSection(Section):
+    """The regular rollouts: P prompts a step, G completions of each."""
+
+    engine: Literal["hf"] = "hf"
+    prompts_per_step: Positive = 8
+    completions_per_prompt: Annotated[int, Field(ge=2)] = 5
+    temperature: Temperature = 1.0
+    top_p: Rate = 1.0
+    max_new_tokens: Positive = 256
+    batch_tokens: Positive = 65_536
+
+
+class RewardSection(Section):
+    """The reward is accuracy_weight * accuracy + format_weight * format; the two are always measured apart."""
+
+    accuracy_weight: Annotated[float, Field(ge=0.0)] = 1.0
+    format_weight: Annotated[float, Field(ge=0.0)] = 0.0
+    format: str = "think_boxed"
+
+    @model_validator(mode="after")
+    def _some_reward(self) -> RewardSection:
+        if self.accuracy_weight == 0.0 and self.format_weight == 0.0:
+            raise ValueError("both weights are 0, so every advantage would be 0; set accuracy_weight = 1.0")
+        return self
+
+
+class UpdateSection(Section):
+    """AdamW and the cut of a training batch into optimizer steps and micro-batches.
+
+    sequences_per_optimizer_step: None makes one optimizer step of a training batch.
+    micro_batch_tokens: prompt tokens (once per prompt) plus completion tokens of one forward and backward.
+    """
+
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-6
+    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-2
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    warmup_steps: Count = 0
+    max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
+    sequences_per_optimizer_step: Positive | None = None
+    epochs: Positive = 1
+    micro_batch_tokens: Positive = 16_384
+
+
+class EvaluateSection(Section):
+    """On the validation split every `every` steps (0: only at the start and the end); on test once, at the end."""
+
+    every: Count = 0
+    validation_problems: Positive = 100
+    validation_samples: Positive = 1
+    test_problems: Positive | None = None
+    test_samples: Positive = 4
+    temperature: Annotated[float, Field(ge=0.0, le=5.0)] = 1.0
+
+
+class LogSection(Section):
+    """What the run folder keeps. rollouts_every 0 writes none; realised_dh_every 0 measures none."""
+
+    rollouts_every: Count = 10
+    rollouts_per_step: Positive = 64
+    realised_dh_every: Count = 10
+    realised_dh_rollouts: Positive = 64
+
+
+class CheckpointSection(Section):
+    """Checkpoints every `every` steps (0: only at the end); the newest `keep_last` and the best are kept."""
+
+    every: Count = 0
+    keep_last: Positive = 2
+
+
+class RunConfig(Section):
+    """A whole run. `objective` is checked by `uec_vlm.objective`, which knows what each of its names accepts."""
+
+    algorithm: str | None = None
+    run: RunSection = RunSection()
+    model: ModelSection = ModelSection()
+    data: DataSection
+    rollout: RolloutSection = RolloutSection()
+    reward: RewardSection = RewardSection()
+    objective: dict[str, Any]
+    update: UpdateSection = UpdateSection()
+    evaluate: EvaluateSection = EvaluateSection()
+    log: LogSection = LogSection()
+    checkpoint: CheckpointSection = CheckpointSection()
+
+    @model_validator(mode="after")
+    def _combinations(self) -> RunConfig:
+        sequences = self.update.sequences_per_optimizer_step
+        unit = self.rollout.prompts_per_step * self.rollout.completions_per_prompt
+        if sequences is not None and unit % sequences:
+            raise ValueError(
+                f"update.sequences_per_optimizer_step = {sequences} does not divide the training batch of "
+                f"rollout.prompts_per_step * rollout.completions_per_prompt = {unit}, so the optimizer steps would be "
+                f"of unequal weight; choose a divisor of {unit}"
+            )
+        return self
+
+
+class SftData(Section):
+    """What supervised training imitates: problems whose metadata carry a worked solution, or only the answer."""
+
+    train: DataSource
+    prompt: PromptSection = PromptSection()
+    target: str = "<think>{solution}</think>\\boxed{{{answer}}}"
+
+
+class SftSection(Section):
+    """Steps of supervised training."""
+
+    steps: Positive = 100
+    batch_size: Positive = 32
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-4
+    warmup_steps: Count = 10
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
+
+
+class SftConfig(Section):
+    """A supervised run (`uec-vlm sft`): the cold start before reinforcement learning."""
+
+    run: RunSection = RunSection()
+    model: ModelSection = ModelSection()
+    data: SftData
+    sft: SftSection = SftSection()
+
+
+def config_folder() -> Path:
+    """The folder with the shipped configurations: beside the package in a checkout, inside it in a wheel."""
+    inside = Path(__file__).parent / "configs"
+    return inside if inside.is_dir() else Path(__file__).parents[1] / "configs"
+
+
+def preset(name: str) -> dict[str, Any]:
+    """The YAML of `configs/presets/<name>.yaml` as a nested dict; ConfigError names the presets that exist."""
+    folder = config_folder() / "presets"
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(p.stem for p in folder.glob("*.yaml"))
+        raise ConfigError(f"algorithm = '{name}': there is no such preset; choose one of {known}.")
+    return _read_yaml(path)
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Reads a training configuration, lays it over its preset and applies `KEY=VALUE` overrides."""
+    tree = _with_overrides(_read_yaml(Path(path)), overrides)
+    if tree.get("algorithm") is not None:
+        tree = merge(preset(str(tree["algorithm"])), tree)
+    return parse_config(tree, RunConfig, place=str(path), name=Path(path).stem)
+
+
+def load_sft_config(path: str | Path, overrides: Sequence[str] = ()) -> SftConfig:
+    """Reads a configuration of supervised training."""
+    tree = _with_overrides(_read_yaml(Path(path)), overrides)
+    return parse_config(tree, SftConfig, place=str(path), name=Path(path).stem)
+
+
+def parse_config(tree: dict[str, Any], kind: type[C], *, place: str, name: str) -> C:
+    """Validates a nested dict; every fault becomes one line with key, value, reason and remedy."""
+    tree = merge({"run": {"name": name}}, tree)
+    try:
+        return kind.model_validate(tree)
+    except ValidationError as error:
+        lines = [_explain(dict(fault), kind) for fault in error.errors()]
+        raise ConfigError(f"{place} is refused:\n" + "\n".join(f"  {line}" for line in lines)) from None
+
+
+def dump_config(config: Section) -> str:
+    """The resolved configuration as YAML, defaults included."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Lays one nested dict over another. A mapping that names another `name` replaces the whole mapping below it."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            same = "name" not in value or value["name"] == old.get("name")
+            same = same and ("kind" not in value or value["kind"] == old.get("kind"))
+            merged[key] = merge(old, value) if same else dict(value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _with_overrides(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"'{override}' is no override; write KEY=VALUE, for example run.seed=1.")
+        nested: Any = yaml.safe_load(text) if text else None
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        tree = merge(tree, nested)
+    return tree
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError(f"{path}: there is no such configuration file; see the folder {config_folder()}.")
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} holds {type(tree).__name__}, not keys with values.")
+    return tree
+
+
+def _explain(fault: dict[str, Any], kind: type[BaseModel]) -> str:
+    where = [part for part in fault["loc"] if part not in ("geosynth", "parquet")]
+    key = ".".join(str(part) for part in where) or "the configuration"
+    if fault["type"] == "extra_forbidden":
+        known = _keys_at(kind, where[:-1])
+        close = difflib.get_close_matches(str(where[-1]), known, n=1)
+        hint = f"did you mean '{close[0]}'? " if close else ""
+        return f"{key} = {fault['input']!r}: there is no such key; {hint}accepted here: {known}."
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if fault["type"] == "missing":
+        return f"{key}: is missing and has no default; add it."
+    if fault["type"] == "value_error":
+        return f"{key}: {message}."
+    return f"{key} = {fault['input']!r}: {message}."
+
+
+def _keys_at(kind: type[BaseModel], where: Sequence[Any]) -> list[str]:
+    for part in where:
+        field = kind.model_fields.get(str(part))
+        annotation = field.annotation if field else None
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        options = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
+        if not options:
+            return []
+        kind = options[0]
+    return sorted(kind.model_fields)

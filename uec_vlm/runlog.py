@@ -1,0 +1,180 @@
+"""The run folder: what a run writes and what reports read. Loads neither torch nor transformers.
+
+config.yaml             the resolved configuration, defaults included
+environment.json        versions, machine, commit, command line
+metrics.jsonl           a row per step, names from the catalogue; step 0 is the untouched model
+evaluations.jsonl       a row per evaluation, with the counts of every problem
+rollouts/step_*.parquet sampled trajectories; their pictures lie once each in rollouts/images/
+checkpoints/step_N/     a folder that transformers loads, beside state/
+tensorboard/            the same numbers for TensorBoard
+report/                 what `uec-vlm report` draws
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from uec_vlm.errors import RunError
+from uec_vlm.metrics import check_row
+
+_PACKAGES = (
+    "uec-vlm", "torch", "torchvision", "transformers", "qwen-vl-utils", "accelerate", "deepspeed", "datasets", "peft",
+    "pillow", "sympy", "numpy", "pydantic",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths of one run folder, and the few ways in which it is written and read."""
+
+    path: Path
+
+    @property
+    def metrics_file(self) -> Path:
+        """`metrics.jsonl`."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def report(self) -> Path:
+        """The folder of drawings."""
+        return self.path / "report"
+
+    def append_metrics(self, step: int, row: Mapping[str, float]) -> None:
+        """Appends the row of a step; KeyError for a name that is not in the catalogue."""
+        check_row(row)
+        _append(self.metrics_file, {"step": step, **row})
+
+    def append_evaluation(self, row: Mapping[str, Any]) -> None:
+        """Appends one evaluation."""
+        _append(self.path / "evaluations.jsonl", row)
+
+    def metrics(self) -> list[dict[str, float]]:
+        """All rows of `metrics.jsonl`, in order."""
+        return list(_rows(self.metrics_file))
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """All rows of `evaluations.jsonl`, in order."""
+        return list(_rows(self.path / "evaluations.jsonl"))
+
+    def forget_after(self, step: int) -> None:
+        """Drops what was logged after a step: a resumed run writes it again."""
+        for file in (self.metrics_file, self.path / "evaluations.jsonl"):
+            if file.is_file():
+                kept = [row for row in _rows(file) if row["step"] <= step]
+                _write_atomically(file, "".join(json.dumps(row) + "\n" for row in kept))
+        for dump in sorted((self.path / "rollouts").glob("step_*.parquet")):
+            if int(dump.stem.removeprefix("step_")) > step:
+                dump.unlink()
+
+    def write_rollouts(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Writes the trajectories of a step. A row's `images` (bytes) are stored once and replaced by their names."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        folder = self.path / "rollouts"
+        stored = [{**row, "images": [self._store(image) for image in row["images"]]} for row in rows]
+        folder.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(stored), folder / f"step_{step:06d}.parquet")
+
+    def rollouts(self, step: int | None = None) -> list[dict[str, Any]]:
+        """The trajectories dumped at a step (None: the newest dump); an empty list if there are none."""
+        import pyarrow.parquet as pq
+
+        files = sorted((self.path / "rollouts").glob("step_*.parquet"))
+        if step is not None:
+            files = [file for file in files if int(file.stem.removeprefix("step_")) == step]
+        rows: list[dict[str, Any]] = pq.read_table(files[-1]).to_pylist() if files else []
+        return rows
+
+    def _store(self, image: bytes) -> str:
+        name = hashlib.sha256(image).hexdigest()[:20]
+        target = self.path / "rollouts" / "images" / name
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(image)
+        return f"images/{name}"
+
+
+def open_run(path: str | Path, *, resume: bool, config_yaml: str) -> RunFolder:
+    """Makes a new run folder, or opens an old one to resume it.
+
+    RunError if a new run would write into a folder that already has a run, or a resumed one has none.
+    """
+    folder = RunFolder(Path(path))
+    if resume and not folder.metrics_file.is_file():
+        raise RunError(f"{path}: there is no run to resume here (metrics.jsonl is missing); leave --resume away.")
+    if not resume and folder.metrics_file.is_file():
+        raise RunError(f"{path} already holds a run; choose run.dir=..., delete the folder, or continue with --resume.")
+    folder.path.mkdir(parents=True, exist_ok=True)
+    _write_atomically(folder.path / "config.yaml", config_yaml)
+    _write_atomically(folder.path / "environment.json", json.dumps(environment(), indent=2) + "\n")
+    return folder
+
+
+def read_run(path: str | Path) -> RunFolder:
+    """Opens a run folder for reading; RunError if it is none."""
+    folder = RunFolder(Path(path))
+    if not folder.metrics_file.is_file():
+        raise RunError(f"{path} is no run folder (metrics.jsonl is missing); give the folder that `train` wrote.")
+    return folder
+
+
+def environment() -> dict[str, Any]:
+    """Versions, machine, commit and command line: what a reader needs to repeat the run."""
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "packages": versions,
+        "commit": _commit(),
+        "command": sys.argv,
+    }
+
+
+def _commit() -> str | None:
+    try:
+        shown = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return shown.stdout.strip()
+
+
+def _append(file: Path, row: Mapping[str, Any]) -> None:
+    with file.open("a", encoding="utf-8") as out:
+        out.write(json.dumps(row) + "\n")
+
+
+def _rows(file: Path) -> Iterator[dict[str, Any]]:
+    if file.is_file():
+        for line in file.read_text(encoding="utf-8").splitlines():
+            yield json.loads(line)
+
+
+def _write_atomically(file: Path, text: str) -> None:
+    temporary = file.with_name(f".{file.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(file)
