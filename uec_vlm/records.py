@@ -59,7 +59,7 @@ class Prompt:
 
     sample: Sample
     text: str
-    token_ids: Int[Tensor, "L"]
+    token_ids: Int[Tensor, " L"]
     pixel_values: Float[Tensor, "N D"]
     image_grid_thw: Int[Tensor, "I 3"]
 
@@ -78,8 +78,8 @@ class Rollout:
 
     prompt: Prompt
     text: str
-    completion_ids: Int[Tensor, "T"]
-    behaviour_logprobs: Float[Tensor, "T"]
+    completion_ids: Int[Tensor, " T"]
+    behaviour_logprobs: Float[Tensor, " T"]
     finish: FinishReason
     source: Source
     temperature: float
@@ -124,8 +124,8 @@ class Trajectory:
 
     judged: Judged
     advantage: float
-    old_logprobs: Float[Tensor, "T"]
-    importance_weights: Float[Tensor, "T"]
+    old_logprobs: Float[Tensor, " T"]
+    importance_weights: Float[Tensor, " T"]
     born: int
     uses: int = 0
 
@@ -139,7 +139,7 @@ class CompletionBatch:
     """
 
     prompts: tuple[Prompt, ...]
-    prompt_index: Int[Tensor, "B"]
+    prompt_index: Int[Tensor, " B"]
     completion_ids: Int[Tensor, "B T"]
     completion_mask: Bool[Tensor, "B T"]
 
@@ -152,7 +152,7 @@ class TrainBatch:
     """
 
     completions: CompletionBatch
-    advantages: Float[Tensor, "B"]
+    advantages: Float[Tensor, " B"]
     old_logprobs: Float[Tensor, "B T"]
     importance_weights: Float[Tensor, "B T"]
 
