@@ -1,0 +1,71 @@
+"""Sample rollouts beside their pictures, as one PNG."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from uec_vlm.runlog import RunFolder
+
+_WIDTH = 78
+_LINES = 14
+
+
+def draw_samples(run: RunFolder, out: Path, *, count: int = 3) -> Path | None:
+    """Draws `count` rollouts of the newest dump, right and wrong ones; None if the run dumped none."""
+    rows = _choose(run.rollouts(), count)
+    if not rows:
+        return None
+    figure = Figure(figsize=(11, 2.9 * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), 2, squeeze=False, width_ratios=[1, 2.4])
+    for (picture, text), row in zip(grid, rows, strict=True):
+        for axes in (picture, text):
+            axes.set_axis_off()
+        if row["images"]:
+            picture.imshow(_open(run, row["images"][0]))
+        text.text(0, 1, _describe(row), va="top", family="monospace", fontsize=8.5, parse_math=False)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure).print_png(str(out))
+    return out
+
+
+def _choose(rows: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    """Different problems, right and wrong answers in turn, so that both can be looked at."""
+    right = [row for row in rows if row["correct"]]
+    wrong = [row for row in rows if not row["correct"]]
+    chosen: list[dict[str, Any]] = []
+    for pool in [right, wrong] * count:
+        seen = {row["id"] for row in chosen}
+        fresh = next((row for row in pool if row["id"] not in seen), None)
+        if fresh is not None and len(chosen) < count:
+            chosen.append(fresh)
+    return chosen
+
+
+def _open(run: RunFolder, name: str) -> Image.Image:
+    return Image.open(io.BytesIO((run.path / "rollouts" / name).read_bytes())).convert("RGBA")
+
+
+def _describe(row: Mapping[str, Any]) -> str:
+    lines = [
+        f"step {row['step']}  {row['id']}  {row['source']} rollout at T = {row['temperature']:g}",
+        *textwrap.wrap("question: " + row["problem"], _WIDTH)[:3],
+        f"gold: {row['gold']}",
+        "",
+        *textwrap.wrap(row["text"], _WIDTH)[:_LINES],
+        "",
+        f"{'right' if row['correct'] else 'wrong'} ({row['reason']}, read: {row['extracted']}), "
+        f"advantage {row['advantage']:+.2f}, mean entropy {row['mean_entropy']:.3f} nats",
+    ]
+    return "\n".join(_printable(line) for line in lines)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "·" for c in text)
