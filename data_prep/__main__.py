@@ -1,0 +1,90 @@
+"""The command line: `python -m data_prep NAME --source SOURCE --out DIR`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from data_prep.common import DatasetSpec
+from data_prep.prepare import prepare
+from data_prep.registry import DATASETS
+from data_prep.sources import open_source
+from uec_vlm.errors import UecError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Prepare data sets: one command per data set, each writing Parquet files of the project's schema and a "
+    "manifest.\n\nExample: python -m data_prep geometry3k --source downloads/geometry3k --out data/geometry3k",
+)
+
+
+@app.callback()
+def _commands() -> None:
+    """Make each data set a command of its own, also while there is only one."""
+
+
+SourceOption = Annotated[str, typer.Option("--source", help="Where the data set is: see the layouts above.")]
+OutOption = Annotated[
+    Path, typer.Option("--out", help="Folder to write {train,validation,test}.parquet and manifest.json to.")
+]
+GradeOption = Annotated[
+    bool,
+    typer.Option("--grade-check/--no-grade-check", help="Refuse rows whose gold our verifier does not grade as right."),
+]
+
+
+def _command(name: str, spec: DatasetSpec) -> Callable[[str, Path, bool], None]:
+    def run(source: SourceOption, out: OutOption, grade_check: GradeOption = True) -> None:
+        manifest = prepare(name, spec, open_source(name, spec, source), out, grade_check=None)
+        typer.echo(summary(manifest, out))
+
+    layouts = "\n\n".join(f"- {layout}" for layout in spec.layouts)
+    run.__doc__ = (
+        f"Prepare {name}: {spec.purpose}.\n\nSOURCE is one of:\n\n{layouts}\n\n"
+        f"Licence: {spec.licence}.\n\nExample: python -m data_prep {name} --source downloads/{name} --out data/{name}"
+    )
+    return run
+
+
+for _name, _spec in DATASETS.items():
+    app.command(_name, short_help=_spec.purpose)(_command(_name, _spec))
+
+
+def summary(manifest: dict[str, Any], out: Path) -> str:
+    """The manifest in a few lines for the terminal."""
+    lines = [f"{manifest['dataset']} from {manifest['source']['layout']}: written to {out}"]
+    for split, count in manifest["splits"].items():
+        lines.append(
+            f"  {split}: {count['rows_written']} rows written of {count['rows_read']}, {count['rows_refused']} refused"
+        )
+    for kind in ("refused", "repaired", "noted"):
+        for reason, account in manifest[kind].items():
+            rows = ", ".join(event["row"] for event in account["rows"][:5]) + (" ..." if account["count"] > 5 else "")
+            lines.append(f"  {kind} {account['count']} x {reason}: {account['meaning']} ({rows})")
+    for pair, shared in manifest["leakage"]["across"].items():
+        if shared["rows_sharing_image"]:
+            lines.append(
+                f"  leakage {pair}: {shared['rows_sharing_image']} rows share a picture, "
+                f"{shared['rows_sharing_image_and_text']} of them the text too"
+            )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the command line; what the user can mend is told without a traceback, with exit code 2."""
+    try:
+        app()
+    except UecError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+
+
+if __name__ == "__main__":
+    main()
