@@ -27,7 +27,7 @@ def open_hub(hub_id: str, revision: str | None) -> Source:
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         raise DataError(
             f"--source {hub_id}: the Hub data set cannot be loaded ({type(error).__name__}: {str(error)[:200]}). "
-            "Without a network, give a folder with a copy of its Parquet files, or the Inter-GPS folders or zip archives"
+            "Without a network, give a folder with a copy of its Parquet files, or the Inter-GPS folders or archives"
         ) from error
     spelled = {SPLIT_SPELLINGS[name]: name for name in loaded if name in SPLIT_SPELLINGS}
     return _source(hub_id, "hub", spelled, lambda split: loaded[spelled[split]], revision)
