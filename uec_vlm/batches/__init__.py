@@ -1,0 +1,24 @@
+"""Station: Parquet rows in; prompts for the model, and padded batches of completions out.
+
+`samples.py` reads rows lazily, `sampler.py` says which come next, `prompts.py` and `vision.py` make prompts of them,
+`micro.py` cuts trajectories into micro-batches and `collate.py` pads those.
+"""
+
+from uec_vlm.batches.collate import collate, collate_completions
+from uec_vlm.batches.micro import cut_by_tokens, cut_rollouts
+from uec_vlm.batches.prompts import PromptCache, PromptSettings, render
+from uec_vlm.batches.sampler import draw
+from uec_vlm.batches.samples import SampleStore, load_samples
+
+__all__ = [
+    "PromptCache",
+    "PromptSettings",
+    "SampleStore",
+    "collate",
+    "collate_completions",
+    "cut_by_tokens",
+    "cut_rollouts",
+    "draw",
+    "load_samples",
+    "render",
+]

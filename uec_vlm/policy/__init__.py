@@ -1,0 +1,25 @@
+"""Station: a model folder and completions in; log-probabilities and exact entropy of the sampled tokens out.
+
+`load.py` opens a checkpoint folder of a supported family, `prefix.py` runs every distinct prompt once, `score.py`
+scores completions against those prompts. Only `forward.py` calls the model.
+"""
+
+from uec_vlm.policy.families import FAMILIES, Family
+from uec_vlm.policy.load import LoraSettings, load_policy, save_policy
+from uec_vlm.policy.model import Policy
+from uec_vlm.policy.prefix import Prefix, expand, prefill
+from uec_vlm.policy.score import score, score_padded
+
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "LoraSettings",
+    "Policy",
+    "Prefix",
+    "expand",
+    "load_policy",
+    "prefill",
+    "save_policy",
+    "score",
+    "score_padded",
+]

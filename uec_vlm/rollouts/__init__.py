@@ -1,0 +1,8 @@
+"""Station: prompts in; sampled completions with their behaviour log-probabilities out.
+
+`engine.py` says what an engine is and names the known ones; `hf.py` samples with the model in memory.
+"""
+
+from uec_vlm.rollouts.engine import ENGINES, RolloutEngine, SamplingSettings
+
+__all__ = ["ENGINES", "RolloutEngine", "SamplingSettings"]

@@ -1,0 +1,103 @@
+"""Samples out of the Parquet files of data_prep, read row by row from a memory-mapped table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+from uec_vlm.errors import DataError
+from uec_vlm.records import Sample
+
+COLUMNS = ("id", "source", "images", "problem", "answer", "choices", "answer_value", "metadata")
+
+
+class SampleStore(Sequence[Sample]):
+    """A lazy sequence of samples: a row is read from the mapped table when it is asked for, and not kept."""
+
+    def __init__(self, table: Any, path: Path) -> None:
+        """Take a `datasets.Dataset` with the columns of data_prep; `path` is named in errors."""
+        self._table = table
+        self._path = path
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self._table)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> SampleStore: ...
+    def __getitem__(self, index: int | slice) -> Sample | SampleStore:
+        """Return one sample, or a lazy part for a slice."""
+        if isinstance(index, slice):
+            return self.take(range(len(self))[index])
+        place = index + len(self) if index < 0 else index
+        if not 0 <= place < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        return _sample(self._table[place], f"{self._path} row {place}")
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Read the samples in order."""
+        return (self[place] for place in range(len(self)))
+
+    def take(self, places: Iterable[int]) -> SampleStore:
+        """Return a lazy part: the samples at these places, in this order."""
+        return SampleStore(self._table.select(list(places)), self._path)
+
+
+def load_samples(path: str | Path) -> SampleStore:
+    """Open a Parquet file of data_prep. Memory does not grow with its rows. Raises DataError by name."""
+    from datasets import Dataset
+    from datasets.exceptions import DatasetGenerationError
+    from datasets.utils.logging import disable_progress_bar
+
+    file = Path(path)
+    if not file.is_file():
+        raise DataError(f"{file}: there is no such file. Make it with `python -m data_prep`.")
+    disable_progress_bar()
+    try:
+        table = Dataset.from_parquet(str(file))
+    except (OSError, ValueError, DatasetGenerationError) as error:
+        raise DataError(
+            f"{file}: not a readable Parquet file ({error}). Make it again with `python -m data_prep`."
+        ) from error
+    missing = [name for name in COLUMNS if name not in table.column_names]
+    if missing:
+        raise DataError(f"{file}: the columns {', '.join(missing)} are missing. Make it with `python -m data_prep`.")
+    if len(table) == 0:
+        raise DataError(f"{file}: there are no rows in it. Look into the manifest.json beside it for what was refused.")
+    return SampleStore(table, file)
+
+
+def _sample(row: dict[str, Any], place: str) -> Sample:
+    try:
+        return Sample(
+            id=str(row["id"]),
+            source=str(row["source"]),
+            problem=str(row["problem"]),
+            answer=str(row["answer"]),
+            images=tuple(_image_bytes(image) for image in row["images"] or ()),
+            choices=tuple(row["choices"] or ()),
+            answer_value=None if row["answer_value"] is None else float(row["answer_value"]),
+            metadata=_metadata(row["metadata"]),
+        )
+    except (TypeError, ValueError, KeyError) as error:
+        raise DataError(
+            f"{place} (id '{row.get('id')}'): not a sample ({error}). Make the file again with data_prep."
+        ) from error
+
+
+def _image_bytes(image: Any) -> bytes:
+    data = image.get("bytes") if isinstance(image, dict) else image
+    if not isinstance(data, bytes):
+        raise TypeError(f"a picture is {type(data).__name__}, not bytes")
+    return data
+
+
+def _metadata(text: str | None) -> dict[str, Any]:
+    found = json.loads(text) if text else {}
+    if not isinstance(found, dict):
+        raise TypeError(f"metadata is {type(found).__name__}, not an object")
+    return found

@@ -1,0 +1,54 @@
+"""The only calls of the model's forward: backbone and head. A wrapper (LoRA, a sharding engine) is dealt with here."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+
+def backbone_of(model: nn.Module) -> Any:
+    """Return the model without its head: the part that makes hidden states, pictures included."""
+    inner = cast(Any, model)
+    if hasattr(inner, "get_base_model"):
+        inner = inner.get_base_model()
+    return inner.model
+
+
+def run_backbone(
+    model: nn.Module,
+    *,
+    token_ids: Int[Tensor, "B S"],
+    mask: Bool[Tensor, "B K"],
+    positions: Tensor,
+    cache: Any = None,
+    pixel_values: Float[Tensor, "N D"] | None = None,
+    grid: Int[Tensor, "I 3"] | None = None,
+) -> Float[Tensor, "B S H"]:
+    """Hidden states after the last norm.
+
+    mask: True on real tokens, over the cached and the new ones. positions: always explicit, with the rows of the
+    family; the model's own state (`rope_deltas`) is neither read nor written. cache: is extended in place; None keeps
+    nothing.
+    """
+    arguments: dict[str, Any] = {} if pixel_values is None else {"pixel_values": pixel_values, "image_grid_thw": grid}
+    output = backbone_of(model)(
+        input_ids=token_ids,
+        attention_mask=mask.long(),
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=cache is not None,
+        **arguments,
+    )
+    return cast(Tensor, output.last_hidden_state)
+
+
+def apply_head(model: nn.Module, hidden: Float[Tensor, "M H"]) -> Float[Tensor, "M V"]:
+    """Logits in the model's own precision."""
+    return cast(Tensor, cast(Any, model).get_output_embeddings()(hidden))
+
+
+def drops_cache(model: nn.Module) -> bool:
+    """Whether a forward now would not fill a cache: gradient checkpointing while training."""
+    return bool(model.training and getattr(cast(Any, model), "is_gradient_checkpointing", False))

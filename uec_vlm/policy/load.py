@@ -1,0 +1,223 @@
+"""Open a checkpoint folder as a policy, and write one that `transformers` loads as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from uec_vlm.errors import ModelError
+from uec_vlm.policy.families import FAMILIES
+from uec_vlm.policy.forward import backbone_of
+from uec_vlm.policy.model import Policy
+
+# Every linear layer of the language model; the vision tower and the head stay as they are.
+_ADAPTED = r"^(?!.*visual).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)$"
+_VISION_CONFIG_IDS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
+_VISION_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """A low-rank adapter on the linear layers of the language model.
+
+    rank: of each update, >= 1. alpha: the update is scaled by alpha / rank.
+    dropout: in [0, 1); above 0 the scores in training differ from those at sampling.
+    """
+
+    rank: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.0
+
+
+def load_policy(
+    path: str | Path,
+    *,
+    dtype: str = "float32",
+    device: str | torch.device = "cpu",
+    freeze_vision: bool = False,
+    attn_implementation: str = "sdpa",
+    min_pixels: int | None = None,
+    max_pixels: int | None = None,
+    gradient_checkpointing: bool = False,
+    lora: LoraSettings | None = None,
+) -> Policy:
+    """Load a folder (or a Hub name) of a supported family.
+
+    min_pixels, max_pixels: limits of a picture's area after resizing; None keeps what the checkpoint's processor says.
+    freeze_vision: the vision tower, its merger included, gets no gradient. Raises ModelError with the reason and the
+    remedy.
+    """
+    config = _load_config(path)
+    family = FAMILIES[config.model_type]
+    model = _load_model(path, family.sees, _dtype(dtype), attn_implementation).to(device)
+    processor, tokenizer = _load_processor(path, family.sees)
+    if processor is not None:
+        _limit_pixels(processor.image_processor, min_pixels, max_pixels)
+    if freeze_vision and family.sees:
+        backbone_of(model).visual.requires_grad_(False)
+    if gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if lora is not None:
+        model = _add_adapter(model, lora)
+    model.eval()
+    return Policy(
+        model=model,
+        processor=processor,
+        tokenizer=tokenizer,
+        banned_ids=_banned_ids(config, tokenizer) if family.sees else (),
+        end_ids=_end_ids(model, tokenizer, path),
+        pad_id=_pad_id(tokenizer, path),
+        family=config.model_type,
+    )
+
+
+def save_policy(policy: Policy, folder: str | Path, *, state_dict: Mapping[str, Tensor] | None = None) -> Path:
+    """Write weights, configuration, generation configuration, processor, tokenizer and chat template.
+
+    An adapter is merged into the written weights; the policy in memory is not touched.
+    state_dict: the gathered weights where the model in memory holds only a shard.
+    """
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    model = cast(Any, policy.model)
+    weights = dict(state_dict) if state_dict is not None else None
+    if policy.has_adapter:
+        weights = _merged_weights(model, weights)
+        model = model.get_base_model()
+    model.save_pretrained(target, state_dict=weights)
+    (policy.processor or policy.tokenizer).save_pretrained(target)
+    return target
+
+
+def _load_config(path: str | Path) -> Any:
+    from transformers import AutoConfig
+
+    if not Path(path).exists() and str(path).startswith((".", "/", "~")):
+        raise ModelError(
+            f"model '{path}': there is no such folder. Give a folder with a config.json, or a model's Hub name."
+        )
+    try:
+        config = AutoConfig.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"model '{path}': its configuration cannot be read ({error}). Give a folder with a config.json."
+        ) from error
+    if config.model_type not in FAMILIES:
+        raise ModelError(
+            f"model '{path}': the family '{config.model_type}' is not supported. Supported: {', '.join(FAMILIES)}."
+        )
+    text = config.get_text_config()
+    if "sliding_attention" in (getattr(text, "layer_types", None) or ()):
+        raise ModelError(
+            f"model '{path}': sliding-window attention is not supported. Set use_sliding_window to false in its config."
+        )
+    return config
+
+
+def _load_model(path: str | Path, sees: bool, dtype: torch.dtype, attn_implementation: str) -> Any:
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+
+    loader = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+    try:
+        return loader.from_pretrained(path, dtype=dtype, attn_implementation=attn_implementation)
+    except (OSError, ImportError, ValueError) as error:
+        raise ModelError(f"model '{path}': its weights cannot be loaded ({error}).") from error
+
+
+def _load_processor(path: str | Path, sees: bool) -> tuple[Any, Any]:
+    from transformers import AutoProcessor, AutoTokenizer
+
+    try:
+        processor = AutoProcessor.from_pretrained(path) if sees else None
+        return processor, processor.tokenizer if processor is not None else AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"model '{path}': its processor or tokenizer cannot be loaded ({error}).") from error
+
+
+def _dtype(name: str) -> torch.dtype:
+    known = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name not in known:
+        raise ModelError(f"dtype = '{name}': not a known precision. Choose one of {', '.join(known)}.")
+    return known[name]
+
+
+def _limit_pixels(image_processor: Any, min_pixels: int | None, max_pixels: int | None) -> None:
+    """Set the limits where they belong, in the processor, so that a saved checkpoint carries them."""
+    size = image_processor.size
+    smallest = min_pixels if min_pixels is not None else size["shortest_edge"]
+    largest = max_pixels if max_pixels is not None else size["longest_edge"]
+    if not 0 < smallest <= largest:
+        raise ModelError(f"min_pixels = {smallest}, max_pixels = {largest}: need 0 < min_pixels <= max_pixels.")
+    image_processor.size = type(size)(**{**dict(size), "shortest_edge": smallest, "longest_edge": largest})
+
+
+def _add_adapter(model: Any, lora: LoraSettings) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    # Inputs need a gradient for checkpointing to work when the embeddings are frozen.
+    if getattr(model, "is_gradient_checkpointing", False):
+        model.enable_input_require_grads()
+    settings = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=_ADAPTED,
+        bias="none",
+        task_type=None,
+    )
+    return get_peft_model(model, settings)
+
+
+def _merged_weights(model: Any, state_dict: dict[str, Tensor] | None) -> dict[str, Tensor]:
+    """The base model's weights with the adapter added, computed aside: adding and taking off again would drift."""
+    weights = state_dict if state_dict is not None else model.state_dict()
+    merged: dict[str, Tensor] = {}
+    for name, value in weights.items():
+        if ".lora_" in name:
+            continue
+        merged[name.removeprefix("base_model.model.").replace(".base_layer.", ".")] = value
+    scales = {
+        name: module
+        for name, module in model.named_modules()
+        if hasattr(module, "lora_A") and "default" in module.lora_A
+    }
+    for name, module in scales.items():
+        down, up = weights[f"{name}.lora_A.default.weight"], weights[f"{name}.lora_B.default.weight"]
+        key = f"{name.removeprefix('base_model.model.')}.weight"
+        update = (up.float() @ down.float()) * module.scaling["default"]
+        merged[key] = (merged[key].float() + update).to(merged[key].dtype)
+    return merged
+
+
+def _banned_ids(config: Any, tokenizer: Any) -> tuple[int, ...]:
+    ids = {getattr(config, name, None) for name in _VISION_CONFIG_IDS}
+    known = tokenizer.get_vocab()
+    ids |= {known.get(token) for token in _VISION_TOKENS}
+    return tuple(sorted(value for value in ids if value is not None))
+
+
+def _end_ids(model: Any, tokenizer: Any, path: str | Path) -> tuple[int, ...]:
+    settings = getattr(model, "generation_config", None)
+    ends = getattr(settings, "eos_token_id", None)
+    found = set(ends if isinstance(ends, (list, tuple)) else [ends]) | {tokenizer.eos_token_id}
+    ids = tuple(sorted(value for value in found if value is not None))
+    if not ids:
+        raise ModelError(f"model '{path}': no end token. Set eos_token_id in its generation_config.json or tokenizer.")
+    return ids
+
+
+def _pad_id(tokenizer: Any, path: str | Path) -> int:
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    if pad is None:
+        raise ModelError(f"model '{path}': neither a padding nor an end token. Set one in its tokenizer.")
+    return int(pad)
+
+
+def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that an optimizer should see."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]

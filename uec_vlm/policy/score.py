@@ -1,0 +1,153 @@
+"""Log-probability, exact entropy and its moment for every sampled token, over the text outputs only.
+
+Formulas: entropy H = -sum_a pi_a log pi_a in nats; moment = sum_a pi_a D_a with D_a = pi_a (log pi_a + H), so that
+one sampled token b of weight w moves the entropy by -eta w (D_b - moment) to first order (the project's description
+of UEC-RL, section 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from uec_vlm.policy.forward import drops_cache, run_backbone
+from uec_vlm.policy.model import Policy
+from uec_vlm.policy.prefix import expand, pad_rows, prefill
+from uec_vlm.records import CompletionBatch, TokenScores
+
+
+def score(
+    policy: Policy,
+    batch: CompletionBatch,
+    *,
+    temperature: float,
+    banned_ids: Sequence[int] | None = None,
+    entropy_gradient: bool = False,
+    want_entropy: bool = True,
+    chunk: int = 256,
+) -> TokenScores:
+    """Score the completions; each distinct prompt is read once and its completions attend to it, with exact gradients.
+
+    temperature: of the distribution that is scored, > 0. banned_ids: tokens outside the support (default: the
+    policy's). entropy_gradient: whether `entropy` carries a gradient. want_entropy: False leaves entropy and moment
+    at 0. chunk: positions whose logits exist at a time; they are formed again in the backward pass.
+    Under gradient checkpointing in training a cache cannot be kept; the padded form is used then, with the same result.
+    """
+    padded = torch.is_grad_enabled() and drops_cache(policy.model)
+    hidden = _predicting_states_padded(policy, batch) if padded else _predicting_states_shared(policy, batch)
+    return _score_states(policy, batch, hidden, temperature, banned_ids, entropy_gradient, want_entropy, chunk)
+
+
+def score_padded(
+    policy: Policy,
+    batch: CompletionBatch,
+    *,
+    temperature: float,
+    banned_ids: Sequence[int] | None = None,
+    entropy_gradient: bool = False,
+    want_entropy: bool = True,
+    chunk: int = 256,
+) -> TokenScores:
+    """The same as `score`, with prompt and completion in one padded row each: slower, and what tests compare with."""
+    hidden = _predicting_states_padded(policy, batch)
+    return _score_states(policy, batch, hidden, temperature, banned_ids, entropy_gradient, want_entropy, chunk)
+
+
+def _predicting_states_shared(policy: Policy, batch: CompletionBatch) -> Float[Tensor, "B T H"]:
+    """State [b, t] predicts completion_ids[b, t]: the prompt's last state, then those of the completion's tokens."""
+    prefix = expand(prefill(policy, batch.prompts), batch.prompt_index)
+    first = prefix.hidden.unsqueeze(1)
+    token_ids = batch.completion_ids[:, :-1].to(policy.device)
+    if token_ids.shape[1] == 0:
+        return first
+    mask = torch.cat([prefix.mask, batch.completion_mask[:, :-1].to(policy.device)], dim=1)
+    positions = prefix.next_position.unsqueeze(1) + torch.arange(token_ids.shape[1], device=policy.device)
+    rest = policy.extend(token_ids, mask=mask, positions=positions, cache=prefix.cache)
+    return torch.cat([first, rest], dim=1)
+
+
+def _predicting_states_padded(policy: Policy, batch: CompletionBatch) -> Float[Tensor, "B T H"]:
+    """The same states from whole rows: a completion follows its prompt directly, and the row is padded behind it."""
+    prompts = [batch.prompts[index] for index in batch.prompt_index.tolist()]
+    tails = [ids[keep] for ids, keep in zip(batch.completion_ids, batch.completion_mask, strict=True)]
+    rows = pad_rows(policy, prompts, tails)
+    hidden = run_backbone(
+        policy.model,
+        token_ids=rows.token_ids,
+        mask=rows.mask,
+        positions=rows.positions,
+        pixel_values=rows.pixel_values,
+        grid=rows.grid,
+    )
+    starts = torch.tensor([len(prompt.token_ids) - 1 for prompt in prompts], device=hidden.device)
+    place = starts.unsqueeze(1) + torch.arange(batch.completion_ids.shape[1], device=hidden.device)
+    place = place.clamp(max=hidden.shape[1] - 1)
+    return hidden.gather(1, place.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
+
+
+def _score_states(
+    policy: Policy,
+    batch: CompletionBatch,
+    hidden: Float[Tensor, "B T H"],
+    temperature: float,
+    banned_ids: Sequence[int] | None,
+    entropy_gradient: bool,
+    want_entropy: bool,
+    chunk: int,
+) -> TokenScores:
+    """Score where the mask is True, chunk by chunk; 0 elsewhere. Padded positions never reach the head."""
+    if temperature <= 0:
+        raise ValueError(f"temperature = {temperature}: scoring needs a temperature above 0")
+    banned = torch.tensor(
+        policy.banned_ids if banned_ids is None else tuple(banned_ids), dtype=torch.long, device=hidden.device
+    )
+    mask = batch.completion_mask.to(hidden.device)
+    states, targets = hidden[mask], batch.completion_ids.to(hidden.device)[mask]
+    if bool(torch.isin(targets, banned).any()):
+        raise ValueError("a completion holds a banned token: its log-probability is minus infinity; pass banned_ids=()")
+
+    def of_chunk(part: Tensor, part_targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        logits = policy.logits(part)
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        return _of_logits(logits / temperature, part_targets, banned, entropy_gradient, want_entropy)
+
+    pieces = []
+    for start in range(0, len(states), chunk):
+        arguments = (states[start : start + chunk], targets[start : start + chunk])
+        if torch.is_grad_enabled():
+            pieces.append(checkpoint(of_chunk, *arguments, use_reentrant=False, preserve_rng_state=False))
+        else:
+            pieces.append(of_chunk(*arguments))
+    logprobs, entropy, moment = (torch.cat(part) for part in zip(*pieces, strict=True))
+    empty = torch.zeros(mask.shape, dtype=logprobs.dtype, device=hidden.device)
+    return TokenScores(
+        logprobs=empty.masked_scatter(mask, logprobs),
+        entropy=empty.masked_scatter(mask, entropy),
+        moment=empty.masked_scatter(mask, moment),
+    )
+
+
+def _of_logits(
+    logits: Float[Tensor, "M V"],
+    targets: Int[Tensor, " M"],
+    banned: Int[Tensor, " X"],
+    entropy_gradient: bool,
+    want_entropy: bool,
+) -> tuple[Float[Tensor, " M"], Float[Tensor, " M"], Float[Tensor, " M"]]:
+    """Log-probability of the targets, entropy and moment of each row, over the tokens that are not banned."""
+    log_all = logits.index_fill(-1, banned, float("-inf")).log_softmax(-1)
+    logprobs = log_all.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    if not want_entropy:
+        return logprobs, torch.zeros_like(logprobs), torch.zeros_like(logprobs)
+    # 0 log 0 = 0: a banned token has probability 0, so any finite number may stand for its logarithm.
+    with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
+        finite = log_all.index_fill(-1, banned, 0.0)
+        weights = log_all.exp()
+        entropy = -(weights * finite).sum(-1)
+    with torch.no_grad():
+        moment = (weights.square() * (finite + entropy.unsqueeze(-1))).sum(-1)
+    return logprobs, entropy, moment

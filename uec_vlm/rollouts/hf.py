@@ -1,0 +1,195 @@
+"""The engine that samples with the Hugging Face model in memory.
+
+A prompt, pictures included, is read once; its cache is expanded to its completions, which are then decoded together and
+leave the batch when they have ended. Token ids are carried, never made again from text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from uec_vlm.errors import EngineError
+from uec_vlm.records import Prompt, Rollout, Source
+from uec_vlm.rollouts.cache import growing_cache
+from uec_vlm.rollouts.engine import SamplingSettings
+from uec_vlm.rollouts.sampling import choose, completion_uniforms
+
+# Finished rows are taken out of the cache when they are a quarter of it: a copy of the cache is dearer than a few
+# idle rows.
+_IDLE_SHARE = 0.25
+
+
+class SamplingPolicy(Protocol):
+    """What the engine needs of a policy; `uec_vlm.policy.Policy` has it."""
+
+    @property
+    def model(self) -> nn.Module: ...  # noqa: D102
+    @property
+    def tokenizer(self) -> Any: ...  # noqa: D102
+    @property
+    def banned_ids(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def end_ids(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def device(self) -> torch.device: ...  # noqa: D102
+    def extend(self, token_ids: Tensor, *, mask: Tensor, positions: Tensor, cache: Any) -> Tensor: ...  # noqa: D102
+    def logits(self, hidden: Tensor) -> Tensor: ...  # noqa: D102
+
+
+class ReadPrompts(Protocol):
+    """What `prefill` returns; `uec_vlm.policy.Prefix` is it."""
+
+    @property
+    def cache(self) -> Any: ...  # noqa: D102
+    @property
+    def mask(self) -> Tensor: ...  # noqa: D102
+    @property
+    def hidden(self) -> Tensor: ...  # noqa: D102
+    @property
+    def next_position(self) -> Tensor: ...  # noqa: D102
+
+
+Prefill = Callable[[Any, Sequence[Prompt]], ReadPrompts]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One completion to sample: which prompt, and which of its completions."""
+
+    prompt: int
+    completion: int
+
+
+class HFEngine:
+    """Samples with a policy in memory; it is a class because it holds that policy and its version."""
+
+    def __init__(self, policy: SamplingPolicy, prefill: Prefill, *, batch_tokens: int = 65_536) -> None:
+        """Take the policy, the function that reads prompts, and how many cached tokens, padding included, may be
+        held."""
+        if batch_tokens < 1:
+            raise EngineError(f"batch_tokens = {batch_tokens}: the engine needs room for at least 1 token.")
+        self._policy = policy
+        self._prefill = prefill
+        self._batch_tokens = batch_tokens
+        self._version = 0
+
+    @property
+    def policy_version(self) -> int:
+        """Number of optimizer steps that the sampling weights have seen."""
+        return self._version
+
+    def load_weights(self, policy: SamplingPolicy, *, version: int | None = None) -> None:
+        """Sample with this policy from now on. Weights changed in place are seen at the next call in any case."""
+        self._policy = policy
+        self._version = self._version + 1 if version is None else version
+
+    @torch.no_grad()
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        completions: int,
+        sampling: SamplingSettings,
+        seeds: Sequence[int],
+        source: Source = "regular",
+    ) -> list[list[Rollout]]:
+        """See `RolloutEngine.generate`. The model is in evaluation mode meanwhile."""
+        if len(seeds) != len(prompts):
+            raise ValueError(f"{len(seeds)} seeds for {len(prompts)} prompts: need one each")
+        if completions < 1:
+            raise ValueError(f"completions = {completions}: need at least 1")
+        made: dict[_Row, Rollout] = {}
+        was_training = self._policy.model.training
+        self._policy.model.eval()
+        try:
+            for wave in _waves(prompts, completions, sampling.max_new_tokens, self._batch_tokens):
+                uniforms = [
+                    completion_uniforms(seeds[row.prompt], row.completion, sampling.max_new_tokens) for row in wave
+                ]
+                drawn = self._decode([prompts[row.prompt] for row in wave], torch.stack(uniforms), sampling)
+                for row, (ids, logprobs) in zip(wave, drawn, strict=True):
+                    made[row] = self._rollout(prompts[row.prompt], ids, logprobs, sampling, source)
+        finally:
+            self._policy.model.train(was_training)
+        return [[made[_Row(prompt, completion)] for completion in range(completions)] for prompt in range(len(prompts))]
+
+    def _decode(
+        self, prompts: Sequence[Prompt], uniforms: Float[Tensor, "B T"], sampling: SamplingSettings
+    ) -> list[tuple[Int[Tensor, " T"], Float[Tensor, " T"]]]:
+        """Sample one completion for each entry of `prompts`; an entry that repeats is read once."""
+        policy, device = self._policy, self._policy.device
+        distinct = list({id(prompt): prompt for prompt in prompts}.values())
+        places = {id(prompt): place for place, prompt in enumerate(distinct)}
+        index = torch.tensor([places[id(prompt)] for prompt in prompts], device=device)
+        read = self._prefill(policy, distinct)
+        cache, mask, hidden = growing_cache(read.cache, index), read.mask[index], read.hidden[index]
+        next_position, uniforms = read.next_position[index], uniforms.to(device)
+        ends = torch.tensor(policy.end_ids, device=device)
+        banned: Bool[Tensor, " V"] | None = None
+        tokens_out = torch.zeros(uniforms.shape, dtype=torch.long, device=device)
+        logprobs_out = torch.zeros(uniforms.shape, dtype=torch.float32, device=device)
+        lengths = torch.zeros(len(prompts), dtype=torch.long, device=device)
+        rows = torch.arange(len(prompts), device=device)
+        alive = torch.ones(len(prompts), dtype=torch.bool, device=device)
+        for step in range(sampling.max_new_tokens):
+            logits = policy.logits(hidden)
+            banned = _banned_mask(policy.banned_ids, logits) if banned is None else banned
+            tokens, logprobs = choose(
+                logits, uniforms[rows, step], banned, temperature=sampling.temperature, top_p=sampling.top_p
+            )
+            tokens_out[rows[alive], step], logprobs_out[rows[alive], step] = tokens[alive], logprobs[alive]
+            lengths[rows[alive]] += 1
+            alive = alive & ~torch.isin(tokens, ends)
+            count = int(alive.sum())
+            if count == 0 or step + 1 == sampling.max_new_tokens:
+                break
+            if count <= (1 - _IDLE_SHARE) * len(rows):
+                keep = alive.nonzero().squeeze(-1)
+                rows, tokens, alive, mask, next_position = (x[keep] for x in (rows, tokens, alive, mask, next_position))
+                cache.batch_select_indices(keep)
+            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+            positions = (next_position + step).unsqueeze(1)
+            hidden = policy.extend(tokens.unsqueeze(1), mask=mask, positions=positions, cache=cache)[:, -1]
+        cut = zip(tokens_out.cpu(), logprobs_out.cpu(), lengths.tolist(), strict=True)
+        return [(tokens[:length].clone(), logprobs[:length].clone()) for tokens, logprobs, length in cut]
+
+    def _rollout(
+        self, prompt: Prompt, ids: Tensor, logprobs: Tensor, sampling: SamplingSettings, source: Source
+    ) -> Rollout:
+        text = self._policy.tokenizer.decode(ids.tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return Rollout(
+            prompt=prompt,
+            text=text,
+            completion_ids=ids,
+            behaviour_logprobs=logprobs,
+            finish="stop" if int(ids[-1]) in self._policy.end_ids else "length",
+            source=source,
+            temperature=sampling.temperature,
+            policy_version=self._version,
+        )
+
+
+def _waves(prompts: Sequence[Prompt], completions: int, new_tokens: int, batch_tokens: int) -> list[list[_Row]]:
+    """Group the completions, prompts of similar length together, so that a group's cache keeps within the budget."""
+    by_length = sorted(range(len(prompts)), key=lambda place: len(prompts[place].token_ids))
+    waves: list[list[_Row]] = []
+    for prompt in by_length:
+        width = len(prompts[prompt].token_ids) + new_tokens
+        for completion in range(completions):
+            # Prompts come in rising length, so the new row is the widest of the wave.
+            if not waves or (len(waves[-1]) + 1) * width > batch_tokens:
+                waves.append([])
+            waves[-1].append(_Row(prompt, completion))
+    return waves
+
+
+def _banned_mask(banned_ids: Sequence[int], logits: Float[Tensor, "B V"]) -> Bool[Tensor, " V"]:
+    banned = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
+    banned[list(banned_ids)] = True
+    return banned
