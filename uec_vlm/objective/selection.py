@@ -1,0 +1,163 @@
+"""From a judged group to the trajectories that are trained on: reward, advantage, retention, old log-probabilities."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from uec_vlm.objective.compose import Objective
+from uec_vlm.objective.exploration import importance_weights
+from uec_vlm.objective.kl import penalised_rewards
+from uec_vlm.objective.registry import settings_of
+from uec_vlm.records import Judged, Source, Trajectory
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which completions of a group are kept, before anything is scored for them.
+
+    advantages: of all G. kept: True stays. dropped: how many went, by reason ("no_advantage", "below_threshold",
+    "truncated").
+    """
+
+    advantages: Float[Tensor, " G"]
+    kept: Bool[Tensor, " G"]
+    dropped: Mapping[str, int]
+
+    @property
+    def indices(self) -> list[int]:
+        """Places of the kept completions in the group."""
+        return [int(index) for index in self.kept.nonzero().flatten()]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The trajectories of a group, with the advantages of all G and what was dropped by reason (see `Choice`)."""
+
+    kept: list[Trajectory]
+    advantages: Float[Tensor, " G"]
+    dropped: Mapping[str, int]
+
+
+def group_rewards(group: Sequence[Judged], *, objective: Objective, limit: int = 0) -> Float[Tensor, " G"]:
+    """The rewards of a group after the objective's shaping, in float64. limit: as in `choose`."""
+    if limit < 1 and settings_of(objective.reward_shaping)["overlong_share"]:
+        raise ValueError("this objective punishes length: give the limit of completion tokens")
+    shaped = [
+        objective.reward_shaping(item.reward, item.accuracy, len(item.rollout.completion_ids), limit) for item in group
+    ]
+    return torch.tensor(shaped, dtype=torch.float64)
+
+
+def choose(
+    group: Sequence[Judged],
+    *,
+    source: Source,
+    objective: Objective,
+    union_with: Sequence[Judged] = (),
+    rewards: Float[Tensor, " G"] | None = None,
+    limit: int = 0,
+) -> Choice:
+    """Advantages and retention of one group (regular or extra). An empty group gives an empty choice.
+
+    union_with: the prompt's regular group; used for extra rollouts where exploration.baseline is "union".
+    rewards: instead of those in the group (with a KL penalty in them, say); with a union, of the group and then of it.
+    limit: tokens that a completion could have, where the reward shaping punishes length.
+    """
+    together = objective.exploration_settings.baseline == "union" and source == "extra"
+    others = list(union_with) if together else []
+    if rewards is None:
+        rewards = group_rewards((*group, *others), objective=objective, limit=limit)
+    advantage = objective.advantage if source == "regular" else objective.extra_advantage
+    advantages = advantage(rewards)[: len(group)]
+    accuracies = torch.tensor([item.accuracy for item in group], dtype=torch.float64)
+    truncated = torch.tensor([item.rollout.finish == "length" for item in group], dtype=torch.bool)
+    retain = objective.retention_regular if source == "regular" else objective.retention_extra
+    kept = retain(advantages, accuracies, truncated)
+    kept_if_finished = retain(advantages, accuracies, torch.zeros_like(truncated))
+    dropped: Counter[str] = Counter()
+    for stays, would_stay, value in zip(kept.tolist(), kept_if_finished.tolist(), advantages.tolist(), strict=True):
+        if not stays:
+            dropped["truncated" if would_stay else "no_advantage" if value == 0.0 else "below_threshold"] += 1
+    return Choice(advantages, kept, dict(dropped))
+
+
+def make_trajectories(
+    group: Sequence[Judged],
+    choice: Choice,
+    *,
+    source: Source,
+    objective: Objective,
+    step: int,
+    old_logprobs: Sequence[Float[Tensor, " _"]],
+) -> list[Trajectory]:
+    """The kept completions as trajectories.
+
+    old_logprobs: of *every* completion of the group, by the policy that sampled it at the training temperature (where
+    the mode is "behaviour" they are not read, and the behaviour log-probabilities may be given again).
+    """
+    mode = objective.old_logprobs.regular if source == "regular" else objective.old_logprobs.extra
+    trajectories = []
+    for index in choice.indices:
+        behaviour = group[index].rollout.behaviour_logprobs
+        old, weights = importance_weights(
+            old_logprobs[index], behaviour, mode=mode, cap=objective.old_logprobs.weight_cap
+        )
+        trajectories.append(Trajectory(group[index], float(choice.advantages[index]), old, weights, born=step))
+    return trajectories
+
+
+def group_trajectories(
+    group: Sequence[Judged],
+    *,
+    source: Source,
+    objective: Objective,
+    step: int,
+    old_logprobs: Sequence[Float[Tensor, " _"]],
+    union_with: Sequence[Judged] = (),
+    reference_logprobs: Sequence[Float[Tensor, " _"]] | None = None,
+    limit: int = 0,
+) -> Selection:
+    """`choose` and `make_trajectories` in one: a judged group in, its trajectories out.
+
+    reference_logprobs: per completion, needed where the KL penalty is in the reward (then without a union).
+    """
+    rewards = None
+    if objective.needs_reference and objective.kl_settings.place == "reward":
+        if reference_logprobs is None:
+            raise ValueError("this objective has a KL penalty in the reward: reference_logprobs must be given")
+        plain = group_rewards(group, objective=objective, limit=limit)
+        rewards = penalised_rewards(
+            plain, old_logprobs, reference_logprobs, estimator=objective.kl, coef=objective.kl_coef
+        )
+        union_with = ()
+    choice = choose(group, source=source, objective=objective, union_with=union_with, rewards=rewards, limit=limit)
+    kept = make_trajectories(group, choice, source=source, objective=objective, step=step, old_logprobs=old_logprobs)
+    return Selection(kept, choice.advantages, choice.dropped)
+
+
+def refresh(trajectory: Trajectory, old_logprobs: Float[Tensor, " T"], *, objective: Objective) -> Trajectory:
+    """The trajectory against the policy of now: old log-probabilities recomputed at the training temperature.
+
+    For what waited in the queue, and for replay, where the mode is "recomputed". A truncated importance weight is taken
+    anew against what sampled the tokens; in the other modes the weights are ones.
+    """
+    rollout = trajectory.judged.rollout
+    mode = objective.old_logprobs.regular if rollout.source == "regular" else objective.old_logprobs.extra
+    old, weights = importance_weights(
+        old_logprobs,
+        rollout.behaviour_logprobs,
+        mode="truncated" if mode == "truncated" else "recomputed",
+        cap=objective.old_logprobs.weight_cap,
+    )
+    return replace(trajectory, old_logprobs=old, importance_weights=weights)
+
+
+def staleness(trajectories: Sequence[Trajectory], *, step: int) -> tuple[float, float]:
+    """(sum of ages in steps, number of trajectories): the mean age of what is trained on, as (sum, weight)."""
+    return float(sum(step - item.born for item in trajectories)), float(len(trajectories))
