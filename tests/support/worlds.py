@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from tests.support.tiny_models import picture
 
+from tests.support.tiny_models import picture
 from uec_vlm.batches import PromptSettings, collate_completions, render
 from uec_vlm.policy import Policy
 from uec_vlm.records import CompletionBatch, Prompt, Sample

@@ -4,7 +4,7 @@
 `micro.py` cuts trajectories into micro-batches and `collate.py` pads those.
 """
 
-from uec_vlm.batches.collate import collate, collate_completions
+from uec_vlm.batches.collate import collate, collate_completions, on_device
 from uec_vlm.batches.micro import cut_by_tokens, cut_rollouts
 from uec_vlm.batches.prompts import PromptCache, PromptSettings, render
 from uec_vlm.batches.sampler import draw
@@ -20,5 +20,6 @@ __all__ = [
     "cut_rollouts",
     "draw",
     "load_samples",
+    "on_device",
     "render",
 ]

@@ -48,6 +48,23 @@ def collate(trajectories: Sequence[Trajectory]) -> TrainBatch:
     )
 
 
+def on_device(batch: TrainBatch, device: torch.device | str) -> TrainBatch:
+    """Move the padded tensors; prompts stay where they are, `policy` moves what it reads of them."""
+    completions = batch.completions
+    moved = CompletionBatch(
+        prompts=completions.prompts,
+        prompt_index=completions.prompt_index.to(device),
+        completion_ids=completions.completion_ids.to(device),
+        completion_mask=completions.completion_mask.to(device),
+    )
+    return TrainBatch(
+        completions=moved,
+        advantages=batch.advantages.to(device),
+        old_logprobs=batch.old_logprobs.to(device),
+        importance_weights=batch.importance_weights.to(device),
+    )
+
+
 def prompt_places(prompts: Sequence[Prompt]) -> list[int]:
     """Give every prompt a number; the same number means that the model reads the same."""
     return _distinct_prompts(prompts)[1]

@@ -33,6 +33,10 @@ class PromptSettings:
         """Refuse a template that does not place the problem exactly once."""
         if self.template.count("{problem}") != 1:
             raise ConfigError(f"prompt template {self.template!r}: it must hold '{{problem}}' exactly once.")
+        if self.min_pixels is not None and self.max_pixels is not None and not 0 < self.min_pixels <= self.max_pixels:
+            raise ConfigError(
+                f"min_pixels = {self.min_pixels}, max_pixels = {self.max_pixels}: need 0 < min_pixels <= max_pixels."
+            )
 
 
 def render(sample: Sample, processor: Any, settings: PromptSettings) -> Prompt:
@@ -126,5 +130,9 @@ def _chat_text(processor: Any, problem: str, system: str | None, *, as_parts: bo
                 content.append({"type": "text", "text": piece})
     messages: list[dict[str, Any]] = [] if system is None else [{"role": "system", "content": system}]
     messages.append({"role": "user", "content": content})
-    text: str = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    # Older checkpoints keep the template with the tokenizer only.
+    speaker = processor if getattr(processor, "chat_template", None) else getattr(processor, "tokenizer", processor)
+    if not getattr(speaker, "chat_template", None):
+        raise PromptError("the model has no chat template: put a chat_template.jinja into its folder.")
+    text: str = speaker.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     return text

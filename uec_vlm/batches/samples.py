@@ -54,21 +54,33 @@ def load_samples(path: str | Path) -> SampleStore:
     from datasets.utils.logging import disable_progress_bar
 
     file = Path(path)
-    if not file.is_file():
-        raise DataError(f"{file}: there is no such file. Make it with `python -m data_prep`.")
+    _check_file(file)
     disable_progress_bar()
     try:
         table = Dataset.from_parquet(str(file))
     except (OSError, ValueError, DatasetGenerationError) as error:
-        raise DataError(
-            f"{file}: not a readable Parquet file ({error}). Make it again with `python -m data_prep`."
-        ) from error
-    missing = [name for name in COLUMNS if name not in table.column_names]
+        reason = error.__cause__ or error
+        raise DataError(f"{file}: cannot be read ({reason}). Make it again with `python -m data_prep`.") from error
+    return SampleStore(table, file)
+
+
+def _check_file(file: Path) -> None:
+    """Read the file's footer only, so that what is wrong is said in our words."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not file.is_file():
+        raise DataError(f"{file}: there is no such file. Make it with `python -m data_prep`.")
+    try:
+        footer = pq.read_metadata(file)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{file}: not a Parquet file ({error}). Make it again with `python -m data_prep`.") from error
+    found = footer.schema.to_arrow_schema().names
+    missing = [name for name in COLUMNS if name not in found]
     if missing:
         raise DataError(f"{file}: the columns {', '.join(missing)} are missing. Make it with `python -m data_prep`.")
-    if len(table) == 0:
+    if footer.num_rows == 0:
         raise DataError(f"{file}: there are no rows in it. Look into the manifest.json beside it for what was refused.")
-    return SampleStore(table, file)
 
 
 def _sample(row: dict[str, Any], place: str) -> Sample:

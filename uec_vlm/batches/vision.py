@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from uec_vlm.errors import DataError
@@ -25,13 +25,11 @@ def decode_picture(data: bytes, place: str) -> Image.Image:
     """Decode to RGB, transparency over white. Raises DataError with `place` when the bytes are no whole picture."""
     try:
         with Image.open(io.BytesIO(data)) as image:
-            image.load()
-            if "A" in image.getbands() or "transparency" in image.info:
-                return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA")).convert(
-                    "RGB"
-                )
-            return image.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            if "A" not in image.getbands() and "transparency" not in image.info:
+                return image.convert("RGB")
+            paper = Image.new("RGBA", image.size, "white")
+            return Image.alpha_composite(paper, image.convert("RGBA")).convert("RGB")
+    except Exception as error:  # decoders raise errors of every kind on broken bytes
         raise DataError(f"{place}: the picture cannot be decoded ({error}). Prepare the data again.") from error
 
 

@@ -50,5 +50,10 @@ def apply_head(model: nn.Module, hidden: Float[Tensor, "M H"]) -> Float[Tensor, 
 
 
 def drops_cache(model: nn.Module) -> bool:
-    """Whether a forward now would not fill a cache: gradient checkpointing while training."""
-    return bool(model.training and getattr(cast(Any, model), "is_gradient_checkpointing", False))
+    """Whether a forward now would not fill a cache: gradient checkpointing of the language model while training.
+
+    Checkpointing the vision tower alone does no harm to the cache.
+    """
+    backbone = backbone_of(model)
+    text = getattr(backbone, "language_model", backbone)
+    return bool(model.training and any(getattr(layer, "gradient_checkpointing", False) for layer in text.layers))

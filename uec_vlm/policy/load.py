@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from uec_vlm.errors import ModelError
 from uec_vlm.policy.families import FAMILIES
@@ -216,8 +216,3 @@ def _pad_id(tokenizer: Any, path: str | Path) -> int:
     if pad is None:
         raise ModelError(f"model '{path}': neither a padding nor an end token. Set one in its tokenizer.")
     return int(pad)
-
-
-def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters that an optimizer should see."""
-    return [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -156,6 +156,10 @@ class HFEngine:
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
             positions = (next_position + step).unsqueeze(1)
             hidden = policy.extend(tokens.unsqueeze(1), mask=mask, positions=positions, cache=cache)[:, -1]
+        if not bool(logprobs_out.isfinite().all()):
+            raise EngineError(
+                "the model's logits are not finite: its weights diverged. Resume from an older checkpoint."
+            )
         cut = zip(tokens_out.cpu(), logprobs_out.cpu(), lengths.tolist(), strict=True)
         return [(tokens[:length].clone(), logprobs[:length].clone()) for tokens, logprobs, length in cut]
 

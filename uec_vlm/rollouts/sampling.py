@@ -31,13 +31,16 @@ def support_logprobs(
 
 
 def draw_tokens(logprobs: Float[Tensor, "B V"], uniforms: Float[Tensor, " B"]) -> Int[Tensor, " B"]:
-    """Invert the cumulative distribution at the uniform numbers. A token of probability 0 is never drawn."""
+    """Invert the cumulative distribution at the uniform numbers. A token of probability 0 is never drawn.
+
+    Where the log-probabilities are not numbers, any token is returned; its log-probability says so to the caller.
+    """
     cumulative = logprobs.double().exp().cumsum(-1)
     total = cumulative[:, -1:].contiguous()
     drawn = torch.searchsorted(cumulative, uniforms.unsqueeze(-1) * total, right=True)
     # Rounding may lift the threshold to the total; the last token of positive probability is the first to reach it.
     last = torch.searchsorted(cumulative, total)
-    return torch.minimum(drawn, last).squeeze(-1)
+    return torch.minimum(drawn, last).squeeze(-1).clamp(max=logprobs.shape[-1] - 1)
 
 
 def choose(

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.support.tiny_models import TEXT_FAMILIES, VISION_FAMILIES
-from tests.support.worlds import prompts_for, random_batch
 from torch import Tensor
 
+from tests.support.tiny_models import TEXT_FAMILIES, VISION_FAMILIES
+from tests.support.worlds import prompts_for, random_batch
 from uec_vlm.policy import Policy, load_policy, score, score_padded
 from uec_vlm.records import CompletionBatch
 
