@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from data_prep.common import DatasetSpec
-from data_prep.prepare import prepare
+from data_prep.prepare import GradeCheck, prepare
 from data_prep.registry import DATASETS
 from data_prep.sources import open_source
 from uec_vlm.errors import UecError
@@ -42,7 +42,7 @@ GradeOption = Annotated[
 
 def _command(name: str, spec: DatasetSpec) -> Callable[[str, Path, bool], None]:
     def run(source: SourceOption, out: OutOption, grade_check: GradeOption = True) -> None:
-        manifest = prepare(name, spec, open_source(name, spec, source), out, grade_check=None)
+        manifest = prepare(name, spec, open_source(name, spec, source), out, grade_check=_grade_check(grade_check))
         typer.echo(summary(manifest, out))
 
     layouts = "\n\n".join(f"- {layout}" for layout in spec.layouts)
@@ -51,6 +51,14 @@ def _command(name: str, spec: DatasetSpec) -> Callable[[str, Path, bool], None]:
         f"Licence: {spec.licence}.\n\nExample: python -m data_prep {name} --source downloads/{name} --out data/{name}"
     )
     return run
+
+
+def _grade_check(wanted: bool) -> GradeCheck | None:
+    if not wanted:
+        return None
+    from data_prep.grade import grade_check
+
+    return grade_check
 
 
 for _name, _spec in DATASETS.items():
@@ -77,10 +85,10 @@ def summary(manifest: dict[str, Any], out: Path) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Run the command line; what the user can mend is told without a traceback, with exit code 2."""
     try:
-        app()
+        app(arguments, prog_name="python -m data_prep")
     except UecError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error

@@ -11,10 +11,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from data_prep.answers import answer_value, normalise_answer
 from data_prep.common import Converted, Event, RawRow, RowRefused, shown
 from data_prep.text import clean_text, without_placeholder
 from uec_vlm.records import IMAGE_PLACEHOLDER, Sample
+from uec_vlm.verifier import answer_value, normalise_answer
 
 NAME = "geometry3k"
 LETTERS = "ABCDEFGHIJ"
@@ -33,21 +33,20 @@ def _from_intergps(raw: RawRow) -> Converted:
     fields, repairs = raw.fields, _Repairs(raw.place)
     problem_id = _problem_id(fields, raw.place, repairs)
     text = _problem_text(fields, repairs)
-    original = _texts(fields, "choices", repairs)
-    letter = _letter(fields.get("answer"), len(original), repairs)
-    gold_original = original[LETTERS.index(letter)]
-    choices, gold_index = _different_choices(original, LETTERS.index(letter), repairs)
-    answer = choices[gold_index]
-    value = answer_value(answer)
-    precise = _precise_values(fields.get("precise_value"), len(original), repairs)
-    _compare_values(value, precise[LETTERS.index(letter)] if precise else None, repairs)
+    spelled = _choice_texts(fields.get("choices"), repairs)
+    letter = _letter(fields.get("answer"), len(spelled), repairs)
+    place = LETTERS.index(letter)
+    choices, gold = _different_choices(spelled, place, repairs)
+    value = answer_value(choices[gold])
+    precise = _precise_values(fields.get("precise_value"), len(spelled), repairs)
+    _compare_values(value, precise[place] if precise else None, repairs)
     metadata = {
         "problem_id": problem_id,
         "split": raw.split,
-        "letter": LETTERS[gold_index],
-        "letter_original": str(fields["answer"]),
-        "answer_original": gold_original,
-        "choices_original": original,
+        "letter": LETTERS[gold],
+        "letter_original": letter,
+        "answer_original": str(fields["choices"][place]),
+        "choices_original": [str(choice) for choice in fields["choices"]],
         "precise_value": precise,
         "goal": _labels(fields.get("problem_type_goal")),
         "graph": _labels(fields.get("problem_type_graph")),
@@ -58,7 +57,7 @@ def _from_intergps(raw: RawRow) -> Converted:
         id=f"{NAME}-{raw.split}-{problem_id}",
         source=NAME,
         problem=IMAGE_PLACEHOLDER + text,
-        answer=answer,
+        answer=choices[gold],
         images=raw.images,
         choices=tuple(choices),
         answer_value=value,
@@ -146,15 +145,16 @@ def _problem_text(fields: Mapping[str, Any], repairs: _Repairs) -> str:
     raise RowRefused("empty_text", f"annotat_text is {shown(fields.get('annotat_text'))}")
 
 
-def _texts(fields: Mapping[str, Any], name: str, repairs: _Repairs) -> list[str]:
-    given = fields.get(name)
+def _choice_texts(given: object, repairs: _Repairs) -> list[str]:
     if not isinstance(given, list) or any(isinstance(one, bool | list | dict | None) for one in given):
-        raise RowRefused("missing_field", f"{name} is {shown(given)}, a list of texts is needed")
+        raise RowRefused("missing_field", f"choices is {shown(given)}, a list of texts is needed")
     if not 2 <= len(given) <= len(LETTERS):
-        raise RowRefused("too_few_choices", f"{len(given)} {name}; between 2 and {len(LETTERS)} are expected")
+        raise RowRefused("too_few_choices", f"{len(given)} choices; between 2 and {len(LETTERS)} are expected")
     if any(not isinstance(one, str) for one in given):
         repairs.add("choice_not_text", detail=shown(given))
-    return [str(one) for one in given]
+    cleaned = [clean_text(str(one)) for one in given]
+    repairs.add(*dict.fromkeys(reason for _, made in cleaned for reason in made), detail=shown(given))
+    return [text for text, _ in cleaned]
 
 
 def _letter(given: object, count: int, repairs: _Repairs) -> str:
@@ -234,5 +234,5 @@ def _compare_values(value: float | None, precise: float | None, repairs: _Repair
 def _labels(given: object) -> list[str]:
     """Goal or graph types: a list of texts; one text counts as a list of one."""
     if isinstance(given, str):
-        return [given]
-    return [str(one) for one in given] if isinstance(given, list) else []
+        given = [given]
+    return [clean_text(str(one))[0] for one in given] if isinstance(given, list) else []

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from data_prep.common import Converted, DatasetSpec, Event, Ledger, RawRow, RowRefused, Source
+from data_prep.common import Converted, DatasetSpec, Event, Ledger, RawRow, RowRefused, Source, shown
 from data_prep.images import check_image
 from data_prep.leakage import LeakageIndex
 from data_prep.reasons import NOTES, REFUSALS, REPAIRS
@@ -18,6 +19,7 @@ from uec_vlm.records import IMAGE_PLACEHOLDER, Sample
 
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 1
+_PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,120}")
 
 GradeCheck = Callable[[Sample], None]
 """Raises `RowRefused` where the verifier disagrees with the gold or with a wrong choice."""
@@ -112,6 +114,8 @@ def accept(spec: DatasetSpec, raw: RawRow | Event, seen: set[str], grade_check: 
         raise RowRefused(raw.reason, raw.detail)
     converted = spec.convert(raw)
     sample = converted.sample
+    if not _PLAIN_ID.fullmatch(sample.id):
+        raise RowRefused("bad_id", f"id {shown(sample.id)}")
     if sample.id in seen:
         raise RowRefused("duplicate_id", f"id {sample.id!r} is taken by an earlier row")
     placeholders = sample.problem.count(IMAGE_PLACEHOLDER)

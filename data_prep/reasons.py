@@ -12,6 +12,7 @@ REFUSALS = {
     "two_answers": "the answer field names more than one choice",
     "too_few_choices": "fewer than two different choices are left",
     "placeholder_mismatch": "the text has another number of <image> placeholders than there are images",
+    "bad_id": "the problem id is not a short name of letters, digits, dots and dashes",
     "duplicate_id": "another row of the source has the same problem id",
     "missing_image": "there is no image file, or no bytes in it",
     "image_outside_source": "the image's path leads out of the source folder",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data_prep import geometry3k
+from data_prep import geometry3k, geometry3k_formalgeo
 from data_prep.common import DatasetSpec
 from data_prep.hub import open_parquet
 from data_prep.sources import open_intergps
@@ -22,5 +22,14 @@ DATASETS: dict[str, DatasetSpec] = {
         "Interpretable Geometry Problem Solving with Formal Language and Symbolic Reasoning. ACL 2021.",
         purpose="training and evaluation: plane geometry with a diagram; open answers or four choices",
         hub_id="hiyouga/geometry3k",
+    ),
+    "geometry3k_formalgeo": DatasetSpec(
+        convert=geometry3k_formalgeo.convert,
+        sources=(geometry3k_formalgeo.open_formalgeo,),
+        layouts=("a folder with rows.jsonl (FormalGeo7k's annotation of Geometry3K) and its images/",),
+        licence="MIT (FormalGeo)",
+        citation="Xiaokai Zhang et al.: FormalGeo: An Extensible Formalized Framework for Olympiad Geometric Problem "
+        "Solving. arXiv 2310.18021, 2023.",
+        purpose="training: Geometry3K problems with exact open answers and no choices",
     ),
 }

@@ -89,16 +89,22 @@ def folder_reader(folder: Path) -> ReadFile:
     """Reads files of problem folders on disk; a file that is too large is refused before it is read."""
 
     def read(problem: str, name: str) -> bytes | None:
-        path = folder / problem / name
+        return read_bounded(folder / problem / name, "broken_record" if name == RECORD else "image_absurd_size")
+
+    return read
+
+
+def read_bounded(path: Path, reason: str) -> bytes | None:
+    """The bytes of a regular file, None if there is none; one that is too large is refused under `reason`, unread."""
+    try:
         if not path.is_file():
             return None
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
-            reason = "broken_record" if name == RECORD else "image_absurd_size"
-            raise RowRefused(reason, f"{name} has {size} bytes; at most {MAX_FILE_BYTES} are read")
+            raise RowRefused(reason, f"{path.name} has {size} bytes; at most {MAX_FILE_BYTES} are read")
         return path.read_bytes()
-
-    return read
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error}); check its permissions") from error
 
 
 def intergps_rows(split: str, problems: Iterable[str], read: ReadFile) -> Iterator[RawRow | Event]:
@@ -125,7 +131,8 @@ def parse_record(data: bytes) -> dict[str, Any]:
         raise RowRefused("broken_record", f"{len(data)} bytes; at most {MAX_RECORD_BYTES} are parsed")
     try:
         # strict=False lets raw control characters through: cleaning the text is `text.clean_text`'s work.
-        record = json.loads(data.decode("utf-8-sig"), strict=False)
+        # NaN and Infinity are no JSON, but Python writes them; they become null.
+        record = json.loads(data.decode("utf-8-sig"), strict=False, parse_constant=lambda _: None)
     except (ValueError, RecursionError) as error:
         raise RowRefused("broken_record", f"{type(error).__name__}: {str(error)[:120]}") from error
     if not isinstance(record, dict):

@@ -1,0 +1,69 @@
+"""How long preparing Geometry3K takes, without grading, against reading and decoding the same pictures.
+
+    python benchmarks/prepare.py --source ../shared/data/geometry3k_raw
+
+Both sides run in this process in turn; the figures are medians of the runs after a first one that warms the file cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+from data_prep.prepare import prepare
+from data_prep.registry import DATASETS
+from data_prep.sources import open_source
+
+
+def read_and_decode(source: Path) -> int:
+    """Read and decode every PNG under `source`; the number of pictures."""
+    count = 0
+    for path in source.rglob("*.png"):
+        with Image.open(BytesIO(path.read_bytes())) as image:
+            image.load()
+        count += 1
+    return count
+
+
+def prepare_without_grading(source: Path) -> int:
+    """Prepare `source` into a temporary folder; the number of rows written."""
+    spec = DATASETS["geometry3k"]
+    with tempfile.TemporaryDirectory() as out:
+        opened = open_source("geometry3k", spec, str(source))
+        manifest = prepare("geometry3k", spec, opened, Path(out), grade_check=None)
+    return sum(split["rows_written"] for split in manifest["splits"].values())
+
+
+def seconds(work: Callable[[Path], int], source: Path) -> tuple[float, int]:
+    """Wall-clock seconds of one run, and what it counted."""
+    start = time.perf_counter()
+    count = work(source)
+    return time.perf_counter() - start, count
+
+
+def main() -> None:
+    """Print both medians and their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", type=Path, required=True, help="Inter-GPS folders: train|val|test/<id>/")
+    parser.add_argument("--runs", type=int, default=5, help="timed runs of each side (default 5)")
+    arguments = parser.parse_args()
+    read_and_decode(arguments.source), prepare_without_grading(arguments.source)
+    decoding, preparing = [], []
+    for _ in range(arguments.runs):
+        decoding.append(seconds(read_and_decode, arguments.source))
+        preparing.append(seconds(prepare_without_grading, arguments.source))
+    decode, prepared = (statistics.median(time for time, _ in side) for side in (decoding, preparing))
+    print(f"read and decode {decoding[0][1]} pictures: {decode:.3f} s")
+    print(f"prepare {preparing[0][1]} rows without grading: {prepared:.3f} s")
+    print(f"ratio: {prepared / decode:.2f} (target: at most 1.5)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""The written files: schema, byte identity, flat memory, manifest, leakage, loading."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow.parquet as pq
+import pytest
+
+from data_prep.common import Event, RawRow
+from data_prep.prepare import prepare
+from data_prep.registry import DATASETS
+from data_prep.write import SCHEMA
+from tests.unit.data_prep.world import diagram, make_folders, put_problem, record, rows_source, run, with_comment
+from uec_vlm.errors import DataError
+
+SPEC = DATASETS["geometry3k"]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_two_runs_give_the_same_bytes(tmp_path: Path) -> None:
+    source = make_folders(tmp_path / "in")
+    run(source, tmp_path / "a")
+    run(source, tmp_path / "b")
+    run(source, tmp_path / "b")
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+    assert len(files(tmp_path / "a")) == 4
+
+
+def test_another_source_gives_other_bytes(tmp_path: Path) -> None:
+    source = make_folders(tmp_path / "in")
+    run(source, tmp_path / "a")
+    path = source / "train" / "2" / "data.json"
+    path.write_text(path.read_text().replace("is right", "is left"))
+    run(source, tmp_path / "b")
+    differing = [name for name, data in files(tmp_path / "a").items() if files(tmp_path / "b")[name] != data]
+    assert differing == ["manifest.json", "train.parquet"]
+
+
+def test_manifest_holds_source_licence_counts_and_hashes(tmp_path: Path) -> None:
+    manifest = run(make_folders(tmp_path / "in"), tmp_path / "out")
+    assert manifest["source"] == {"layout": "intergps_folders", "name": "in", "revision": None}
+    assert manifest["licence"].startswith("MIT")
+    assert "Inter-GPS" in manifest["citation"]
+    for name, entry in manifest["files"].items():
+        data = (tmp_path / "out" / name).read_bytes()
+        assert entry == {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    assert sorted(manifest["files"]) == ["test.parquet", "train.parquet", "validation.parquet"]
+    assert str(tmp_path) not in (tmp_path / "out" / "manifest.json").read_text()
+
+
+def test_load_dataset_loads_it(tmp_path: Path) -> None:
+    run(make_folders(tmp_path / "in"), tmp_path / "out")
+    parts = {split: str(tmp_path / "out" / f"{split}.parquet") for split in ("train", "validation", "test")}
+    loaded = datasets.load_dataset("parquet", data_files=parts, cache_dir=str(tmp_path / "cache"))
+    assert {split: len(rows) for split, rows in loaded.items()} == {"train": 5, "validation": 3, "test": 4}
+    row = loaded["train"][0]
+    assert list(row) == SCHEMA.names
+    assert row["images"] == [diagram(1)]
+    assert row["problem"].count("<image>") == len(row["images"])
+    assert json.loads(row["metadata"])["image_sizes"] == [[64, 48]]
+    assert row["choices"][1] == row["answer"]
+
+
+def test_text_row_without_pictures_passes(tmp_path: Path) -> None:
+    def convert(raw: RawRow) -> Any:
+        made = SPEC.convert(raw)
+        return replace(made, sample=replace(made.sample, images=(), problem="Find x.", answer="A D", answer_value=None))
+
+    rows = [RawRow("train", "train/1", "intergps", record(1), (diagram(1),))]
+    prepare("words", replace(SPEC, convert=convert), rows_source(rows), tmp_path, grade_check=None)
+    (row,) = pq.read_table(tmp_path / "train.parquet").to_pylist()
+    assert (row["images"], row["answer_value"]) == ([], None)
+
+
+def test_row_groups_are_cut_by_rows_and_by_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [RawRow("train", f"train/{n}", "intergps", record(n), (diagram(n),)) for n in range(1, 11)]
+    monkeypatch.setattr("data_prep.write.GROUP_ROWS", 4)
+    prepare("g", SPEC, rows_source(rows), tmp_path / "a", grade_check=None)
+    assert _group_sizes(tmp_path / "a") == [4, 4, 2]
+    monkeypatch.setattr("data_prep.write.GROUP_BYTES", 3 * len(diagram(1)) - 40)
+    prepare("g", SPEC, rows_source(rows), tmp_path / "b", grade_check=None)
+    assert _group_sizes(tmp_path / "b") == [3, 3, 3, 1]
+
+
+def _group_sizes(folder: Path) -> list[int]:
+    meta = pq.ParquetFile(folder / "train.parquet").metadata
+    return [meta.row_group(group).num_rows for group in range(meta.num_row_groups)]
+
+
+def test_failed_run_leaves_the_earlier_files_as_they_were(tmp_path: Path) -> None:
+    run(make_folders(tmp_path / "in"), tmp_path / "out")
+    before = files(tmp_path / "out")
+
+    def broken() -> Any:
+        yield RawRow("train", "train/1", "intergps", record(1), (diagram(1),))
+        raise OSError("the disk is gone")
+
+    source = replace(rows_source([]), splits=("train", "validation", "test"), read=lambda _: broken())
+    with pytest.raises(OSError, match="the disk is gone"):
+        prepare("g", SPEC, source, tmp_path / "out", grade_check=None)
+    assert files(tmp_path / "out") == before
+
+
+def test_nothing_is_written_when_every_row_is_refused(tmp_path: Path) -> None:
+    put_problem(tmp_path / "in", "train", "1", record(1, answer="Z"), diagram(1))
+    put_problem(tmp_path / "in", "train", "2", record(2), None)
+    with pytest.raises(DataError, match=r"no row was accepted.*'letter_without_choice': 1.*'missing_image': 1"):
+        run(tmp_path / "in", tmp_path / "out")
+    assert files(tmp_path / "out") == {}
+
+
+def test_out_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(DataError, match="choose another"):
+        run(make_folders(tmp_path / "in"), tmp_path / "out")
+
+
+def test_refusals_of_the_source_stand_in_the_manifest(tmp_path: Path) -> None:
+    rows = [RawRow("train", "train/1", "intergps", record(1), (diagram(1),))]
+    source = replace(rows_source(rows), refused=(Event("a.zip:../x", "zip_outside_path", "'../x'"),))
+    manifest = prepare("g", SPEC, source, tmp_path, grade_check=None)
+    assert manifest["refused"]["zip_outside_path"]["rows"] == [{"row": "a.zip:../x", "detail": "'../x'"}]
+
+
+def test_leakage_across_and_within_splits_is_counted(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    put_problem(source, "train", "1", record(1), diagram(1))
+    put_problem(source, "train", "2", record(2), diagram(1))  # same picture within the split
+    put_problem(source, "train", "3", record(3, annotat_text="Find x."), diagram(3))
+    put_problem(source, "val", "4", record(4, annotat_text="find $x$ ."), diagram(4))  # same text as 3
+    put_problem(source, "test", "5", record(5), diagram(1))  # same picture as 1 and 2
+    put_problem(source, "test", "6", record(6, annotat_text="Find x."), diagram(3))  # same as 3 altogether
+    put_problem(source, "test", "7", record(7), with_comment(diagram(4), "other bytes"))
+    leakage = run(source, tmp_path / "out")["leakage"]
+    assert leakage["across"]["train_test"] == {
+        "rows_sharing_image": 2,
+        "rows_sharing_text": 1,
+        "rows_sharing_image_and_text": 1,
+        "image_pairs": [["geometry3k-test-5", "geometry3k-train-1"], ["geometry3k-test-6", "geometry3k-train-3"]],
+        "image_and_text_pairs": [["geometry3k-test-6", "geometry3k-train-3"]],
+    }
+    assert leakage["across"]["train_validation"]["rows_sharing_image"] == 0
+    assert leakage["across"]["train_validation"]["rows_sharing_text"] == 1
+    assert leakage["across"]["validation_test"]["rows_sharing_image"] == 0
+    assert leakage["across"]["validation_test"]["rows_sharing_text"] == 1
+    assert leakage["within"]["train"] == {"repeated_images": 1, "repeated_texts": 0, "repeated_images_and_texts": 0}
+    assert leakage["within"]["test"] == {"repeated_images": 0, "repeated_texts": 0, "repeated_images_and_texts": 0}
+
+
+_MEASURE = """
+import os, resource, sys
+from pathlib import Path
+from PIL import Image
+from data_prep.common import RawRow
+from data_prep.prepare import prepare
+from data_prep.registry import DATASETS
+from io import BytesIO
+from tests.unit.data_prep.world import record, rows_source, with_comment
+
+noise = Image.frombytes("RGB", (120, 120), os.urandom(120 * 120 * 3))
+file = BytesIO(); noise.save(file, "PNG", compress_level=0); png = file.getvalue()
+
+def rows(count):
+    for number in range(count):
+        yield RawRow("train", f"train/{number}", "intergps", record(number), (with_comment(png, str(number)),))
+
+def peak(count):
+    prepare("g", DATASETS["geometry3k"], rows_source(rows(count)), Path(sys.argv[1]) / str(count), grade_check=None)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+print(len(png), peak(300), peak(3000))
+"""
+
+
+def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
+    """Peak resident memory of 3 000 rows is that of 300 within 20 MB, though their pictures are 117 MB more."""
+    root = Path(__file__).resolve().parents[3]
+    ran = subprocess.run(
+        [sys.executable, "-c", _MEASURE, str(tmp_path)], capture_output=True, text=True, cwd=root, check=True
+    )
+    image_bytes, few, many = map(int, ran.stdout.split())
+    assert 2700 * image_bytes > 110e6
+    assert (tmp_path / "3000" / "train.parquet").stat().st_size > 3000 * image_bytes
+    assert many - few < 20e6
