@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 from transformers import AutoProcessor, AutoTokenizer
 
+from tests.support.readings import PICTURE_SAMPLES, TEXT_SAMPLES
 from tests.support.tiny_models import VISION_FAMILIES, picture
-from tests.support.worlds import PICTURE_SAMPLES, TEXT_SAMPLES
 from uec_vlm.batches import PromptCache, PromptSettings, render
+from uec_vlm.batches.vision import decode_picture
 from uec_vlm.errors import ConfigError, DataError, PromptError
 from uec_vlm.records import Sample
 
@@ -78,16 +79,20 @@ def test_text_goes_to_processors_and_tokenizers_alike(processor: Any, tiny_model
         assert seeing.image_grid_thw.shape == reading.image_grid_thw.shape == (0, 3)
 
 
-def test_transparent_pictures_lie_on_white(processor: Any) -> None:
-    def pixels(image: Image.Image, **options: Any) -> torch.Tensor:
-        buffer = io.BytesIO()
-        image.save(buffer, format="PNG", **options)
-        return render(replace(ONE, images=(buffer.getvalue(),)), processor, PLAIN).pixel_values
-
-    white = pixels(Image.new("RGB", (56, 56), "white"))
-    assert torch.equal(pixels(Image.new("RGBA", (56, 56), (0, 0, 0, 0))), white)
-    assert torch.equal(pixels(Image.new("P", (56, 56), 0), transparency=0), white)
-    assert not torch.equal(pixels(Image.new("P", (56, 56), 0)), white)
+@pytest.mark.parametrize(
+    ("image", "options"),
+    [
+        (Image.new("RGBA", (56, 56), (0, 0, 0, 0)), {}),
+        (Image.new("LA", (56, 56), (0, 0)), {}),
+        (Image.new("P", (56, 56), 0), {"transparency": 0}),
+    ],
+)
+def test_transparent_pictures_lie_on_white(image: Image.Image, options: dict[str, int]) -> None:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", **options)
+    decoded = decode_picture(buffer.getvalue(), "here")
+    assert decoded.mode == "RGB" and decoded.info == {}
+    assert decoded.getcolors() == [(56 * 56, (255, 255, 255))]
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.support.readings import prompts_for, random_batch
 from tests.support.tiny_models import TEXT_FAMILIES, VISION_FAMILIES
-from tests.support.worlds import prompts_for, random_batch
 from uec_vlm.policy import Policy, load_policy, score, score_padded
 from uec_vlm.records import CompletionBatch
 
