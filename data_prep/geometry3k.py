@@ -36,10 +36,9 @@ def _from_intergps(raw: RawRow) -> Converted:
     spelled = _choice_texts(fields.get("choices"), repairs)
     letter = _letter(fields.get("answer"), len(spelled), repairs)
     place = LETTERS.index(letter)
-    choices, gold = _different_choices(spelled, place, repairs)
-    value = answer_value(choices[gold])
+    choices, values, gold = _different_choices(spelled, place, repairs)
     precise = _precise_values(fields.get("precise_value"), len(spelled), repairs)
-    _compare_values(value, precise[place] if precise else None, repairs)
+    _compare_values(values[gold], precise[place] if precise else None, repairs)
     metadata = {
         "problem_id": problem_id,
         "split": raw.split,
@@ -60,7 +59,7 @@ def _from_intergps(raw: RawRow) -> Converted:
         answer=choices[gold],
         images=raw.images,
         choices=tuple(choices),
-        answer_value=value,
+        answer_value=values[gold],
         metadata=metadata,
     )
     return Converted(sample, repairs.events())
@@ -71,10 +70,10 @@ def _from_hub(raw: RawRow) -> Converted:
     for name in ("problem", "answer"):
         if not isinstance(fields.get(name), str):
             raise RowRefused("missing_field", f"{name} is {shown(fields.get(name))}, a text is needed")
-    text, made = clean_text(fields["problem"])
-    repairs.add(*made)
+    (text, in_text), (spelled, in_answer) = clean_text(fields["problem"]), clean_text(fields["answer"])
+    repairs.add(*dict.fromkeys(in_text + in_answer))
     text = place_images(text, len(raw.images), repairs)
-    answer = normalise_answer(fields["answer"])
+    answer = normalise_answer(spelled)
     if not answer:
         raise RowRefused("empty_answer", f"answer is {shown(fields['answer'])}")
     row = raw.place.rsplit("/", 1)[-1]
@@ -176,30 +175,40 @@ def _letter(given: object, count: int, repairs: _Repairs) -> str:
     return letters[0]
 
 
-def _different_choices(original: Sequence[str], gold: int, repairs: _Repairs) -> tuple[list[str], int]:
-    """The normalised choices without empty and repeated ones, and the place of the right one among them."""
-    normalised = [normalise_answer(choice) for choice in original]
-    if not normalised[gold]:
+def _different_choices(
+    original: Sequence[str], gold: int, repairs: _Repairs
+) -> tuple[list[str], list[float | None], int]:
+    """The normalised choices without empty and repeated ones, their values, and the place of the right one."""
+    if not normalise_answer(original[gold]):
         raise RowRefused("empty_answer", f"choice {LETTERS[gold]} is {shown(original[gold])}")
     kept: list[str] = []
-    for choice in normalised:
+    values: list[float | None] = []
+    right = 0
+    for place, choice in enumerate(map(normalise_answer, original)):
         if not choice:
             repairs.add("empty_choice", detail=shown(original))
-        elif any(_same(choice, other) for other in kept):
-            repairs.add("duplicated_choices", detail=shown(original))
-        else:
+            continue
+        value = answer_value(choice)
+        twin = next((n for n in range(len(kept)) if _same(choice, value, kept[n], values[n])), None)
+        if twin is None:
             kept.append(choice)
+            values.append(value)
+        else:
+            repairs.add("duplicated_choices", detail=shown(original))
+        if place == gold:
+            right = len(kept) - 1 if twin is None else twin
     if len(kept) < 2:
         raise RowRefused("too_few_choices", f"choices are {shown(original)}")
-    return kept, next(place for place, choice in enumerate(kept) if _same(choice, normalised[gold]))
+    return kept, values, right
 
 
-def _same(one: str, other: str) -> bool:
+def _same(one: str, value: float | None, other: str, other_value: float | None) -> bool:
     """Equal as spelled after normalisation, or as numbers to the last digits of a float."""
     if one == other:
         return True
-    left, right = answer_value(one), answer_value(other)
-    return left is not None and right is not None and math.isclose(left, right, rel_tol=1e-12, abs_tol=1e-12)
+    if value is None or other_value is None:
+        return False
+    return math.isclose(value, other_value, rel_tol=1e-12, abs_tol=1e-12)
 
 
 def _precise_values(given: object, count: int, repairs: _Repairs) -> list[float | None] | None:

@@ -13,7 +13,8 @@ from data_prep.images import check_image
 from data_prep.prepare import prepare
 from data_prep.registry import DATASETS
 from data_prep.sources import open_source
-from data_prep.write import SCHEMA
+from data_prep.write import SCHEMA, as_row
+from uec_vlm.batches.samples import load_samples
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
@@ -83,6 +84,12 @@ def test_the_datasets_library_loads_it(prepared: tuple[str, Path, dict[str, Any]
     assert {split: len(loaded[split]) for split in parts} == {
         split: count["rows_written"] for split, count in prepared[2]["splits"].items()
     }
+
+
+def test_the_next_station_reads_the_same_samples(prepared: tuple[str, Path, dict[str, Any]]) -> None:
+    for path in prepared[1].glob("*.parquet"):
+        read = [as_row(sample) for sample in load_samples(path)]
+        assert read == pq.read_table(path).to_pylist()
 
 
 def test_licence_citation_and_purpose_are_stated(prepared: tuple[str, Path, dict[str, Any]]) -> None:
