@@ -50,10 +50,12 @@ def apply_head(model: nn.Module, hidden: Float[Tensor, "M H"]) -> Float[Tensor, 
 
 
 def drops_cache(model: nn.Module) -> bool:
-    """Whether a forward now would not fill a cache: gradient checkpointing of the language model while training.
+    """Whether a forward now would fill no cache: gradient checkpointing of the language model in training mode.
+
+    That holds with gradients switched off as well: the mode alone decides.
 
     Checkpointing the vision tower alone does no harm to the cache.
     """
     backbone = backbone_of(model)
     text = getattr(backbone, "language_model", backbone)
-    return bool(model.training and any(getattr(layer, "gradient_checkpointing", False) for layer in text.layers))
+    return any(layer.training and getattr(layer, "gradient_checkpointing", False) for layer in text.layers)

@@ -61,7 +61,7 @@ def load_policy(
     if freeze_vision and family.sees:
         backbone_of(model).visual.requires_grad_(False)
     if gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        _checkpoint_activations(model)
     if lora is not None:
         model = _add_adapter(model, lora)
     model.eval()
@@ -124,9 +124,19 @@ def _load_model(path: str | Path, sees: bool, dtype: torch.dtype, attn_implement
 
     loader = AutoModelForImageTextToText if sees else AutoModelForCausalLM
     try:
-        return loader.from_pretrained(path, dtype=dtype, attn_implementation=attn_implementation)
+        return _own_memory(loader.from_pretrained(path, dtype=dtype, attn_implementation=attn_implementation))
     except (OSError, ImportError, ValueError) as error:
         raise ModelError(f"model '{path}': its weights cannot be loaded ({error}).") from error
+
+
+def _own_memory(model: Any) -> Any:
+    """Move the weights out of the mapped file: there they lie at odd addresses, and matrix products differ by address.
+
+    Without it, a run resumed from a checkpoint differs from the uninterrupted one in the last bits.
+    """
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
+    return model
 
 
 def _load_processor(path: str | Path, sees: bool) -> tuple[Any, Any]:
@@ -156,12 +166,16 @@ def _limit_pixels(image_processor: Any, min_pixels: int | None, max_pixels: int 
     image_processor.size = type(size)(**{**dict(size), "shortest_edge": smallest, "longest_edge": largest})
 
 
+def _checkpoint_activations(model: Any) -> None:
+    if hasattr(model, "activation_checkpointing_enable"):
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    else:  # its name before transformers 5.23
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+
+
 def _add_adapter(model: Any, lora: LoraSettings) -> Any:
     from peft import LoraConfig, get_peft_model
 
-    # Inputs need a gradient for checkpointing to work when the embeddings are frozen.
-    if getattr(model, "is_gradient_checkpointing", False):
-        model.enable_input_require_grads()
     settings = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from uec_vlm.policy.forward import backbone_of, run_backbone
+from uec_vlm.policy.forward import backbone_of, drops_cache, run_backbone
 from uec_vlm.policy.model import Policy
 from uec_vlm.records import Prompt
 
@@ -72,6 +72,10 @@ def prefill(policy: Policy, prompts: Sequence[Prompt]) -> Prefix:
 
     if not prompts:
         raise ValueError("prefill needs at least one prompt")
+    if drops_cache(policy.model):
+        raise ValueError(
+            "prefill keeps a cache, which gradient checkpointing drops in training mode: call model.eval()"
+        )
     rows = pad_rows(policy, prompts)
     cache = DynamicCache()
     hidden = run_backbone(

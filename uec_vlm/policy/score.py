@@ -35,10 +35,10 @@ def score(
     temperature: of the distribution that is scored, > 0. banned_ids: tokens outside the support (default: the
     policy's). entropy_gradient: whether `entropy` carries a gradient. want_entropy: False leaves entropy and moment
     at 0. chunk: positions whose logits exist at a time; they are formed again in the backward pass.
-    Under gradient checkpointing in training a cache cannot be kept; the padded form is used then, with the same result.
+    Under gradient checkpointing in training mode no cache can be kept: the padded form is used, to the same result.
     """
-    padded = torch.is_grad_enabled() and drops_cache(policy.model)
-    hidden = _predicting_states_padded(policy, batch) if padded else _predicting_states_shared(policy, batch)
+    form = _predicting_states_padded if drops_cache(policy.model) else _predicting_states_shared
+    hidden = form(policy, batch)
     return _score_states(policy, batch, hidden, temperature, banned_ids, entropy_gradient, want_entropy, chunk)
 
 
