@@ -70,7 +70,7 @@ def fixed_for_best(rewards: Float[Tensor, " G"], *, value: Finite = 1.0) -> Floa
     """
     if is_uniform(rewards):
         return torch.zeros_like(rewards)
-    return torch.where(rewards == rewards.max(), value, 0.0).to(rewards.dtype)
+    return torch.zeros_like(rewards).masked_fill(rewards == rewards.max(), value)
 
 
 ADVANTAGES: dict[str, Callable[..., Tensor]] = {

@@ -17,7 +17,7 @@ from uec_vlm.objective.kl import KL
 from uec_vlm.objective.policy_losses import POLICY_LOSSES, PolicyLoss
 from uec_vlm.objective.ranges import NonNegative, Positive
 from uec_vlm.objective.reduce import REDUCTIONS
-from uec_vlm.objective.registry import bind, make_record, named_section, settings_of, takes
+from uec_vlm.objective.registry import bind, make_record, named_section, nearest, settings_of, takes
 from uec_vlm.objective.replay import REPLAY, ReplaySettings
 from uec_vlm.objective.retention import RETENTION, DynamicSampling
 from uec_vlm.objective.rewards import shaped_reward
@@ -130,7 +130,10 @@ def build_objective(settings: Mapping[str, Any], *, place: str = ROOT) -> Object
     """
     for key in settings:
         if key not in SECTIONS:
-            raise ConfigError(f"{place}.{key} = {settings[key]!r}: no such section; there are {sorted(SECTIONS)}.")
+            raise ConfigError(
+                f"{place}.{key} = {settings[key]!r}: no such section{nearest(key, SECTIONS)}; "
+                f"there are {sorted(SECTIONS)}."
+            )
     for key in ("advantage", "policy_loss", "reduction"):
         if key not in settings:
             raise ConfigError(f"{place}.{key} is missing: name an entry of its registry, e.g. a preset's.")

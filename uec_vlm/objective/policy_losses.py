@@ -140,7 +140,7 @@ def soft_gate(
     """
     advantage = per_token(advantages, mask)
     log_ratio = _log_ratio(logprobs, old_logprobs, mask)
-    tau = torch.where(advantage > 0, tau_positive, tau_negative).to(log_ratio.dtype)
+    tau = torch.full_like(log_ratio, tau_negative).masked_fill(advantage > 0, tau_positive)
     losses = -(4.0 / tau) * torch.sigmoid(tau * (log_ratio.exp() - 1.0)) * advantage
     return PolicyLoss(losses, _ratio_measurements(log_ratio, mask))
 

@@ -35,7 +35,7 @@ def bind(
     """
     if name not in registry:
         raise ConfigError(
-            f"{place}.name = {name!r}: no such entry{_nearest(name, registry)}; choose one of {sorted(registry)}."
+            f"{place}.name = {name!r}: no such entry{nearest(name, registry)}; choose one of {sorted(registry)}."
         )
     function = registry[name]
     parameters = {
@@ -112,11 +112,12 @@ def _refuse_unknown(settings: Mapping[str, object], accepted: Collection[str], *
     for key, value in settings.items():
         if key not in accepted:
             raise ConfigError(
-                f"{place}.{key} = {value!r}: no such setting{_nearest(key, accepted)}; "
+                f"{place}.{key} = {value!r}: no such setting{nearest(key, accepted)}; "
                 f"{owner!r} accepts {sorted(accepted)}."
             )
 
 
-def _nearest(word: object, known: Collection[str]) -> str:
+def nearest(word: object, known: Collection[str]) -> str:
+    """A hint at the known name that is spelled most alike, or nothing."""
     close = difflib.get_close_matches(str(word), list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
