@@ -72,7 +72,7 @@ class GeosynthData(Section):
     seed: Count = 0
     families: tuple[str, ...] | None = None
     levels: tuple[Literal[1, 2, 3], ...] = (1, 2, 3)
-    image_size: Annotated[int, Field(ge=56, le=2048)] = 112
+    image_size: Annotated[int, Field(ge=84, le=2048)] = 112
 
 
 class ParquetData(Section):
@@ -87,7 +87,10 @@ DataSource = Annotated[GeosynthData | ParquetData, Field(discriminator="kind")]
 
 
 class PromptSection(Section):
-    """How a problem becomes a prompt. `{problem}` in the template stands for its text with the pictures in place."""
+    """How a problem becomes a prompt. `{problem}` in the template stands for its text with the pictures in place.
+
+    four_choices: the choices of the sample are listed below the question, with letters.
+    """
 
     system: str | None = None
     template: str = "{problem}"

@@ -1,46 +1,58 @@
-"""Small sets of samples and prompts that tests of several stations share."""
+"""A whole circle on a tiny random model: real stations, and a judge that rewards by chance so that there is a signal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-import torch
+from uec_vlm.config import RunConfig, merge, parse_config, preset
+from uec_vlm.records import Judged, Rollout, Verdict
+from uec_vlm.trainer.build import build_circle, resolve
+from uec_vlm.trainer.circle import Circle
 
-from tests.support.tiny_models import picture
-from uec_vlm.batches import PromptSettings, collate_completions, render
-from uec_vlm.policy import Policy
-from uec_vlm.records import CompletionBatch, Prompt, Sample
-
-TEXT_SAMPLES = (
-    Sample(id="sum", source="test", problem="What is 1 + 1?", answer="2"),
-    Sample(id="sides", source="test", problem="How many sides has a triangle? ∠ABC = 60°, é.", answer="3"),
-)
-PICTURE_SAMPLES = (
-    Sample(id="one", source="test", problem="<image>Find x.", answer="2", images=(picture(60, 90, seed=1),)),
-    Sample(
-        id="two",
-        source="test",
-        problem="See <image> and <image>: find the angle.",
-        answer="30",
-        images=(picture(84, 56, seed=2), picture(30, 40, seed=3)),
-    ),
-)
-
-
-def samples_for(policy: Policy) -> tuple[Sample, ...]:
-    """Ragged samples that the policy can read: with no, one and two pictures, or text only."""
-    return PICTURE_SAMPLES + TEXT_SAMPLES if policy.traits.sees else TEXT_SAMPLES
-
-
-def prompts_for(policy: Policy, samples: Sequence[Sample] | None = None) -> list[Prompt]:
-    """Prompts of these samples (default: all that the policy can read)."""
-    chosen = samples_for(policy) if samples is None else samples
-    return [render(sample, policy.processor or policy.tokenizer, PromptSettings()) for sample in chosen]
+TINY: dict[str, Any] = {
+    "run": {"name": "tiny", "steps": 4, "tensorboard": False},
+    "data": {
+        "train": {"kind": "geosynth", "count": 40},
+        "validation": {"kind": "geosynth", "count": 4},
+    },
+    "rollout": {"prompts_per_step": 4, "completions_per_prompt": 4, "max_new_tokens": 8},
+    # A random model never ends by itself: its truncated answers are kept.
+    "objective": {
+        "exploration": {"completions": 6},
+        "replay": {"every": 2, "size": 0.25},
+        "retention": {"regular": {"truncated_answers": "keep"}, "extra": {"truncated_answers": "keep"}},
+    },
+    "update": {"learning_rate": 1e-3, "sequences_per_optimizer_step": 8, "micro_batch_tokens": 600},
+    "evaluate": {"validation_problems": 4, "validation_samples": 2},
+    "log": {"realised_dh_every": 2},
+}
 
 
-def random_batch(prompts: Sequence[Prompt], *, per_prompt: int, longest: int, seed: int = 0) -> CompletionBatch:
-    """Random byte completions of lengths 1 to `longest` for every prompt, the prompts interleaved."""
-    generator = torch.Generator().manual_seed(seed)
-    lengths = torch.randint(1, longest + 1, (per_prompt * len(prompts),), generator=generator).tolist()
-    ids = [torch.randint(0, 256, (length,), generator=generator) for length in lengths]
-    return collate_completions(ids, list(prompts) * per_prompt)
+def tiny_config(folder: Path | str, algorithm: str = "uec", **above: Any) -> RunConfig:
+    """A configuration that runs in seconds; `above` lies over it, section by section."""
+    base = preset(algorithm)
+    if base["objective"].get("exploration", {}).get("name", "none") == "none":
+        own = {**TINY, "objective": {}}
+    else:
+        own = TINY
+    tree = merge(merge(merge(base, own), {"algorithm": algorithm, "model": {"path": str(folder)}}), above)
+    return resolve(parse_config(tree, RunConfig, place="test", name="tiny"))
+
+
+def tiny_circle(folder: Path | str, algorithm: str = "uec", *, checkpoint: Path | None = None, **above: Any) -> Circle:
+    """The circle of `tiny_config`, with `judge_by_parity`; the weights of a checkpoint where one is given."""
+    circle, _ = build_circle(tiny_config(folder, algorithm, **above), checkpoint=checkpoint)
+    return replace(circle, judge=judge_by_parity)
+
+
+def judge_by_parity(rollouts: Sequence[Rollout], *, modulus: int = 6) -> list[Judged]:
+    """Right where the sum of the token ids is divisible by `modulus`: an answer that a random model gives at times."""
+    judged = []
+    for rollout in rollouts:
+        right = int(rollout.completion_ids.sum()) % modulus == 0
+        verdict = Verdict(right, "exact" if right else "wrong", rollout.text)
+        judged.append(Judged(rollout, verdict, float(right), 1.0, float(right)))
+    return judged

@@ -10,6 +10,7 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 from PIL import Image
 
 from uec_vlm.runlog import RunFolder
@@ -68,4 +69,6 @@ def _describe(row: Mapping[str, Any]) -> str:
 
 
 def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "·" for c in text)
+    """The text with a dot for every character that the font cannot draw."""
+    known = get_font(findfont("monospace")).get_charmap()
+    return "".join(c if ord(c) in known else "·" for c in text)

@@ -10,12 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from uec_vlm.verifier.format import FORMATS, has_format
     from uec_vlm.verifier.judging import answer_value, judge, normalise_answer
     from uec_vlm.verifier.policy import CORRECT_REASONS, DEFAULT_POLICY, REASONS, Policy
 
-__all__ = ["CORRECT_REASONS", "DEFAULT_POLICY", "REASONS", "Policy", "answer_value", "judge", "normalise_answer"]
+__all__ = ["CORRECT_REASONS", "DEFAULT_POLICY", "FORMATS", "REASONS", "Policy", "answer_value", "has_format", "judge", "normalise_answer"]
 
 _HOMES = {
+    "FORMATS": "format",
+    "has_format": "format",
     "judge": "judging",
     "normalise_answer": "judging",
     "answer_value": "judging",

@@ -1,0 +1,139 @@
+"""The loop on a tiny random model: all stages act, the same run twice is the same, and resume is exact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.support.worlds import tiny_circle
+from uec_vlm.config import config_folder
+from uec_vlm.policy import save_policy
+from uec_vlm.trainer.build import first_state
+from uec_vlm.trainer.circle import Circle
+from uec_vlm.trainer.loop import Turn, train
+from uec_vlm.trainer.state import TrainState, load_checkpoint, save_checkpoint
+
+TinyModel = Callable[[str], Path]
+
+
+def _run(circle: Circle, state: TrainState, last: int) -> list[Turn]:
+    torch.manual_seed(last)  # nothing may depend on the global generator
+    return list(train(circle, state, last_step=last))
+
+
+def _numbers(turns: list[Turn]) -> list[dict[str, float]]:
+    """The measurements without the clock and the memory."""
+    return [
+        {name: value for name, value in turn.report.row().items() if not name.startswith(("time/", "memory/"))}
+        for turn in turns
+    ]
+
+
+def _weights(circle: Circle) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in circle.policy.model.state_dict().items()}
+
+
+def _same_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tiny_model: TinyModel) -> tuple[list[Turn], dict[str, torch.Tensor]]:
+    circle = tiny_circle(tiny_model("qwen2_5_vl"))
+    turns = _run(circle, first_state(), 8)
+    return turns, _weights(circle)
+
+
+def test_every_stage_of_uec_acts(uninterrupted: Any) -> None:
+    rows = _numbers(uninterrupted[0])
+    assert sum(row["explore/hard_prompts"] for row in rows) > 0
+    assert sum(row["explore/solved"] for row in rows) > 0
+    assert sum(row["update/optimizer_steps"] for row in rows) > 0
+    assert sum(row.get("update/trajectories_extra", 0) for row in rows) > 0
+    assert sum(row.get("update/trajectories_replay", 0) for row in rows) > 0
+    assert any(row["select/queue"] > 0 for row in rows)
+    assert all(row["rollout/policy_gap_nats"] < 1e-4 for row in rows)
+
+
+def test_weights_change_and_successive_steps_differ(uninterrupted: Any, tiny_model: TinyModel) -> None:
+    turns, weights = uninterrupted
+    assert not _same_weights(_weights(tiny_circle(tiny_model("qwen2_5_vl"))), weights)
+    texts = [[row["text"] for row in turn.rows] for turn in turns]
+    assert len({tuple(step) for step in texts}) == len(texts)
+
+
+def test_resume_is_exact(uninterrupted: Any, tiny_model: TinyModel, tmp_path: Path) -> None:
+    whole, weights = uninterrupted
+    first = tiny_circle(tiny_model("qwen2_5_vl"))
+    begun = _run(first, first_state(), 4)
+    state = begun[-1].state
+    assert len(state.queue) + len(state.replay) > 0, "nothing to restore: the test would prove little"
+    folder = tmp_path / "step_4"
+    save_checkpoint(folder, state, first.optimizer, save_weights=partial(save_policy, first.policy), trainable=None)
+    resumed = tiny_circle(tiny_model("qwen2_5_vl"), checkpoint=folder)
+    again = _run(resumed, load_checkpoint(folder, resumed.optimizer, render=resumed.render), 8)
+    assert _numbers(begun + again) == _numbers(whole)
+    assert _same_weights(_weights(resumed), weights)
+
+
+def test_resume_without_the_optimizer_state_is_seen(uninterrupted: Any, tiny_model: TinyModel, tmp_path: Path) -> None:
+    """The twin of the test above: what is left out of the checkpoint shows."""
+    first = tiny_circle(tiny_model("qwen2_5_vl"))
+    state = _run(first, first_state(), 4)[-1].state
+    folder = tmp_path / "step_4"
+    save_checkpoint(folder, state, first.optimizer, save_weights=partial(save_policy, first.policy), trainable=None)
+    resumed = tiny_circle(tiny_model("qwen2_5_vl"), checkpoint=folder)
+    load_checkpoint(folder, resumed.optimizer, render=resumed.render)
+    _run(resumed, replace(state, queue=()), 8)
+    assert not _same_weights(_weights(resumed), uninterrupted[1])
+
+
+@pytest.mark.parametrize("algorithm", sorted(p.stem for p in (config_folder() / "presets").glob("*.yaml")))
+def test_every_preset_turns_the_circle(algorithm: str, tiny_model: TinyModel) -> None:
+    circle = tiny_circle(tiny_model("qwen2_5_vl"), algorithm)
+    rows = _numbers(_run(circle, first_state(), 2))
+    assert len(rows) == 2
+    assert all(row.get("update/skipped", 0) == 0 for row in rows)
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen3_vl"])
+def test_the_other_families_turn_the_circle(family: str, tiny_model: TinyModel) -> None:
+    circle = tiny_circle(tiny_model(family), "grpo")
+    before = _weights(circle)
+    rows = _numbers(_run(circle, first_state(), 2))
+    assert sum(row["update/optimizer_steps"] for row in rows) > 0
+    assert not _same_weights(_weights(circle), before)
+
+
+def test_a_frozen_vision_tower_stays_and_lora_trains_only_its_adapter(tiny_model: TinyModel) -> None:
+    folder = tiny_model("qwen2_5_vl")
+    frozen = tiny_circle(folder, "grpo", model={"freeze_vision": True})
+    before = _weights(frozen)
+    _run(frozen, first_state(), 2)
+    changed = {name for name, value in _weights(frozen).items() if not torch.equal(value, before[name])}
+    assert changed
+    assert not [name for name in changed if "visual" in name]
+    adapted = tiny_circle(folder, "grpo", model={"lora": {"rank": 4, "alpha": 8}})
+    before = _weights(adapted)
+    _run(adapted, first_state(), 2)
+    changed = {name for name, value in _weights(adapted).items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all("lora_" in name for name in changed)
+
+
+def test_gradients_that_are_not_finite_skip_the_step_and_are_counted(tiny_model: TinyModel) -> None:
+    circle = tiny_circle(tiny_model("qwen2_5_vl"), "grpo")
+    before = _weights(circle)
+    head = circle.policy.model.get_output_embeddings().weight
+    handle = head.register_hook(lambda gradient: gradient * float("nan"))
+    rows = _numbers(_run(circle, first_state(), 1))
+    handle.remove()
+    assert rows[0]["update/skipped"] == 2
+    assert rows[0]["update/optimizer_steps"] == 0
+    assert _same_weights(_weights(circle), before)

@@ -1,0 +1,93 @@
+"""The configuration refuses by key, value, reason and remedy, and every shipped file is accepted."""
+
+from pathlib import Path
+
+import pytest
+
+from uec_vlm.config import config_folder, dump_config, load_config, load_sft_config, merge, parse_config, preset
+from uec_vlm.config import RunConfig
+from uec_vlm.errors import ConfigError
+from uec_vlm.trainer.build import resolve
+
+SHIPPED = sorted(p for p in config_folder().glob("*.yaml"))
+MINIMAL = """
+algorithm: uec
+data:
+  train: {kind: geosynth, count: 10}
+  validation: {kind: geosynth, count: 10}
+"""
+
+
+def _write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("path", [p for p in SHIPPED if not p.name.startswith("sft")], ids=lambda p: p.stem)
+def test_every_shipped_training_configuration_is_accepted(path: Path) -> None:
+    config = resolve(load_config(path))
+    again = parse_config(__import__("yaml").safe_load(dump_config(config)), RunConfig, place="dump", name="other")
+    assert again == config
+
+
+@pytest.mark.parametrize("path", [p for p in SHIPPED if p.name.startswith("sft")], ids=lambda p: p.stem)
+def test_every_shipped_sft_configuration_is_accepted(path: Path) -> None:
+    assert load_sft_config(path).sft.steps > 0
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in (config_folder() / "presets").glob("*.yaml")))
+def test_every_preset_runs_by_its_name(name: str, tmp_path: Path) -> None:
+    config = resolve(load_config(_write(tmp_path, MINIMAL), [f"algorithm={name}"]))
+    assert config.algorithm == name
+
+
+def test_values_lie_over_the_preset_over_the_defaults(tmp_path: Path) -> None:
+    config = load_config(_write(tmp_path, MINIMAL), ["objective.kl.coef=0.5", "run.seed=7"])
+    assert config.objective["kl"]["coef"] == 0.5
+    assert config.objective["kl"]["name"] == preset("uec")["objective"]["kl"]["name"]
+    assert config.run.seed == 7
+    assert config.run.name == "run"
+
+
+def test_yaml_reads_1e_5_as_a_string_and_the_type_makes_it_a_number(tmp_path: Path) -> None:
+    config = load_config(_write(tmp_path, MINIMAL + "update: {learning_rate: 1e-5}\n"))
+    assert config.update.learning_rate == 1e-5
+
+
+def test_another_name_replaces_the_whole_section() -> None:
+    below = {"reduction": {"name": "constant", "length": 64}}
+    assert merge(below, {"reduction": {"name": "token_mean"}}) == {"reduction": {"name": "token_mean"}}
+    assert merge(below, {"reduction": {"length": 5}}) == {"reduction": {"name": "constant", "length": 5}}
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("update.learning_rat=1e-5", ["update.learning_rat", "did you mean 'learning_rate'"]),
+        ("update.learning_rate=fast", ["update.learning_rate = 'fast'"]),
+        ("rollout.completions_per_prompt=1", ["rollout.completions_per_prompt = 1", "greater than or equal to 2"]),
+        ("update.sequences_per_optimizer_step=7", ["= 7 does not divide", "divisor of 40"]),
+        ("data.prompt.template=hello", ["no {problem}"]),
+        ("data.prompt.min_pixels=99999999", ["is above max_pixels"]),
+        ("algorithm=ucc", ["algorithm = 'ucc'", "'uec'"]),
+        ("objective.policy_loss.clip_hi=0.3", ["objective.policy_loss.clip_hi", "clip_high"]),
+        ("objective.exploration.temperature=-1", ["objective.exploration.temperature"]),
+        ("rollout.top_p=0.9", ["rollout.top_p = 0.9", "Set rollout.top_p = 1.0"]),
+        ("reward.format=xml", ["reward.format = 'xml'"]),
+        ("reward.accuracy_weight=0", ["both weights are 0", "set accuracy_weight = 1.0"]),
+        ("nonsense", ["'nonsense' is no override", "KEY=VALUE"]),
+    ],
+)
+def test_what_is_wrong_is_named(override: str, told: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        resolve(load_config(_write(tmp_path, MINIMAL), [override]))
+    for part in told:
+        assert part in str(error.value)
+
+
+def test_a_missing_file_and_broken_yaml_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such configuration file"):
+        load_config(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_config(_write(tmp_path, "a: [1"))

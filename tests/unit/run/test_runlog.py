@@ -1,0 +1,67 @@
+"""The run folder: names are checked, rows can be forgotten for a resume, pictures are stored once."""
+
+from pathlib import Path
+
+import pytest
+
+from uec_vlm.errors import RunError
+from uec_vlm.metrics import CATALOGUE, StepReport, find
+from uec_vlm.runlog import open_run, read_run
+
+
+def test_a_row_comes_back_and_an_unknown_name_is_refused(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "run", resume=False, config_yaml="a: 1\n")
+    run.append_metrics(1, {"rollout/accuracy": 0.5})
+    assert read_run(run.path).metrics() == [{"step": 1, "rollout/accuracy": 0.5}]
+    with pytest.raises(KeyError, match="CATALOGUE"):
+        run.append_metrics(2, {"rollout/acuracy": 0.5})
+
+
+def test_a_folder_with_a_run_is_not_overwritten(tmp_path: Path) -> None:
+    run = open_run(tmp_path, resume=False, config_yaml="")
+    run.append_metrics(1, {})
+    with pytest.raises(RunError, match="already holds a run"):
+        open_run(tmp_path, resume=False, config_yaml="")
+    with pytest.raises(RunError, match="no run to resume"):
+        open_run(tmp_path / "other", resume=True, config_yaml="")
+    with pytest.raises(RunError, match="is no run folder"):
+        read_run(tmp_path / "other")
+
+
+def test_rows_after_the_checkpoint_are_forgotten(tmp_path: Path) -> None:
+    run = open_run(tmp_path, resume=False, config_yaml="")
+    for step in range(5):
+        run.append_metrics(step, {"rollout/accuracy": step / 10})
+        run.append_evaluation({"step": step, "split": "validation"})
+        run.write_rollouts(step, [{"images": [b"x"], "step": step}])
+    run.forget_after(2)
+    assert [row["step"] for row in run.metrics()] == [0, 1, 2]
+    assert [row["step"] for row in run.evaluations()] == [0, 1, 2]
+    assert run.rollouts()[0]["step"] == 2
+
+
+def test_a_picture_is_stored_once(tmp_path: Path) -> None:
+    run = open_run(tmp_path, resume=False, config_yaml="")
+    run.write_rollouts(1, [{"images": [b"one"]}, {"images": [b"one", b"two"]}])
+    names = [row["images"] for row in run.rollouts(1)]
+    assert names[0][0] == names[1][0]
+    assert (run.path / "rollouts" / names[1][1]).read_bytes() == b"two"
+    assert len(list((run.path / "rollouts" / "images").iterdir())) == 2
+
+
+def test_means_of_unequal_parts_are_weighted() -> None:
+    report = StepReport()
+    report.add("rollout/accuracy", 3.0, 4)
+    report.add("rollout/accuracy", 0.0, 1)
+    report.add("rollout/sampled_tokens", 10)
+    report.add("rollout/sampled_tokens", 5)
+    report.add("select/queue", 7)
+    report.add("select/queue", 2)
+    report.add("explore/accuracy", 0.0, 0)
+    assert report.row() == {"rollout/accuracy": 0.6, "rollout/sampled_tokens": 15, "select/queue": 2}
+
+
+def test_the_catalogue_has_each_name_once_and_finds_families() -> None:
+    assert len({metric.name for metric in CATALOGUE}) == len(CATALOGUE)
+    assert find("verdict/no_answer").name == "verdict/*"
+    assert find("eval/pass@1").name == "eval/pass@1"

@@ -1,0 +1,137 @@
+"""The command line: `uec-vlm COMMAND`. Heavy libraries are loaded inside the commands that need them."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from uec_vlm.errors import UecError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="Reinforcement-learning fine-tuning of vision-language models with UEC-RL.",
+)
+_console = Console()
+
+ConfigPath = Annotated[Path, typer.Argument(help="A YAML file, for example configs/quickstart.yaml.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="KEY=VALUE, for example run.seed=1 update.learning_rate=1e-6.")
+]
+RunPath = Annotated[Path, typer.Argument(help="A run folder, for example runs/quickstart.")]
+
+
+def _plainly(command: Callable[..., None]) -> Callable[..., None]:
+    """What the user can mend is printed without a traceback; exit status 2."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        _silence_libraries()
+        try:
+            command(*args, **kwargs)
+        except UecError as error:
+            Console(stderr=True).print(f"uec-vlm: {error}", style="red", markup=False, highlight=False)
+            raise typer.Exit(2) from None
+
+    return wrapped
+
+
+def _silence_libraries() -> None:
+    """The libraries' own bars and start-up notes would bury ours; what the user set is left alone."""
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    logging.getLogger("DeepSpeed").addFilter(lambda record: "Setting accelerator to CPU" not in record.getMessage())
+
+
+@app.command()
+@_plainly
+def train(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in run.dir from its newest checkpoint.")
+    ] = False,
+) -> None:
+    """Train a policy with reinforcement learning and write a run folder.
+
+    Example: `uec-vlm train configs/quickstart.yaml run.seed=1 run.dir=runs/seed1`
+    """
+    from uec_vlm.config import load_config
+    from uec_vlm.trainer.run import run_training
+
+    run_training(load_config(config, overrides or ()), resume=resume, console=_console)
+
+
+@app.command()
+@_plainly
+def sft(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Fine-tune on worked solutions: the cold start before reinforcement learning.
+
+    Example: `uec-vlm sft configs/sft_geometry3k_starter.yaml sft.steps=50`
+    """
+    from uec_vlm.config import load_sft_config
+    from uec_vlm.trainer.sft_command import run_sft
+
+    run_sft(load_sft_config(config, overrides or ()), console=_console)
+
+
+@app.command("eval")
+@_plainly
+def evaluate(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    model: Annotated[str | None, typer.Option(help="Another model folder than model.path, e.g. a checkpoint.")] = None,
+    split: Annotated[str, typer.Option(help="validation or test.")] = "validation",
+) -> None:
+    """Evaluate a model with the prompts, pixel limits and grader of a training configuration.
+
+    Example: `uec-vlm eval configs/quickstart.yaml --model runs/quickstart/checkpoints/step_40`
+    """
+    from uec_vlm.config import load_config
+    from uec_vlm.trainer.evaluate_command import run_evaluation
+
+    run_evaluation(load_config(config, overrides or ()), model=model, split=split, console=_console)
+
+
+@app.command()
+@_plainly
+def predict(
+    model: Annotated[str, typer.Argument(help="A model folder, a Hub id, or the word starter.")],
+    image: Annotated[Path, typer.Argument(help="A picture file.")],
+    question: Annotated[str, typer.Argument(help="The question, for example 'Find x.'")],
+    gold: Annotated[str | None, typer.Option(help="The right answer; then the verdict is shown.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1)] = 256,
+) -> None:
+    """Answer one question about one picture, greedily, and show the verdict.
+
+    Example: `uec-vlm predict starter diagram.png 'Find x.' --gold 12`
+    """
+    from uec_vlm.trainer.predict import run_prediction
+
+    run_prediction(model, image, question, gold=gold, max_new_tokens=max_new_tokens, console=_console)
+
+
+@app.command()
+@_plainly
+def report(run: RunPath) -> None:
+    """Print the summary of a run and draw its curves and sample rollouts into RUN/report.
+
+    Example: `uec-vlm report runs/quickstart`
+    """
+    from uec_vlm.reports.summary import print_summary, write_report
+    from uec_vlm.runlog import read_run
+
+    folder = read_run(run)
+    write_report(folder)
+    print_summary(folder, _console)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,251 @@
+"""From a configuration to bound stations. The only reader of the configuration; below it there are plain arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+from torch import Tensor
+
+from uec_vlm.batches import PromptCache, PromptSettings, load_samples, render
+from uec_vlm.batches.choices import list_choices
+from uec_vlm.config import STARTER, DataSource, GeosynthData, ModelSection, PromptSection, RunConfig
+from uec_vlm.errors import ConfigError, DataError, PromptError
+from uec_vlm.geosynth import ProblemSet
+from uec_vlm.geosynth.asset import starter_folder
+from uec_vlm.objective import ControllerState, PromptHistory, ReplayBuffer, build_objective, resolved
+from uec_vlm.policy import LoraSettings, Policy, load_policy, prefill, score
+from uec_vlm.records import CompletionBatch, Judged, Prompt, Rollout, Sample
+from uec_vlm.rollouts import ENGINES, RolloutEngine, SamplingSettings
+from uec_vlm.trainer.circle import Circle, StepSettings
+from uec_vlm.trainer.evaluate import EvaluationSettings
+from uec_vlm.trainer.judging import RewardSettings, judge_rollouts
+from uec_vlm.trainer.state import TrainState
+from uec_vlm.verifier import FORMATS
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The held-out samples of a run and how they are evaluated; test is None where the configuration has none."""
+
+    validation: Sequence[Sample]
+    validation_settings: EvaluationSettings
+    test: Sequence[Sample] | None
+    test_settings: EvaluationSettings
+    refused: list[str]
+
+
+def resolve(config: RunConfig) -> RunConfig:
+    """The configuration with every default of its objective spelled out. ConfigError for what cannot work."""
+    objective = build_objective(config.objective)
+    if config.reward.format not in FORMATS:
+        raise ConfigError(
+            f"reward.format = '{config.reward.format}': there is no such format; choose of {sorted(FORMATS)}."
+        )
+    behaviour = objective.old_logprobs.regular == "behaviour" or objective.explores
+    if config.rollout.top_p < 1.0 and behaviour and config.algorithm != "uec_reference":
+        raise ConfigError(
+            f"rollout.top_p = {config.rollout.top_p}: sampling from a truncated support and scoring on the whole one "
+            "biases the ratio of sampler and trainer. Set rollout.top_p = 1.0 (or algorithm = uec_reference, which is "
+            "the released code's behaviour)."
+        )
+    return config.model_copy(update={"objective": resolved(objective)})
+
+
+def build_circle(config: RunConfig, *, checkpoint: Path | None = None) -> tuple[Circle, Splits]:
+    """Loads and binds everything. checkpoint: a folder whose weights replace those of `model.path` (resume)."""
+    accelerator = Accelerator(cpu=config.model.device == "cpu")
+    if accelerator.num_processes > 1:
+        raise ConfigError(
+            f"{accelerator.num_processes} processes: training in several processes is not built yet; start one."
+        )
+    objective = build_objective(config.objective)
+    policy = build_policy(config.model, config.data.prompt, device=accelerator.device, checkpoint=checkpoint)
+    renderer = build_renderer(policy, config.data.prompt, cache=config.data.prompt_cache)
+    splits, train = _splits(config, renderer)
+    optimizer = torch.optim.AdamW(
+        [parameter for parameter in policy.model.parameters() if parameter.requires_grad],
+        lr=config.update.learning_rate,
+        betas=config.update.betas,
+        weight_decay=config.update.weight_decay,
+    )
+    circle = Circle(
+        policy=policy,
+        engine=build_engine(config, policy),
+        samples=train,
+        render=renderer,
+        judge=build_judge(config),
+        objective=objective,
+        reference=_reference(config, policy) if objective.needs_reference else None,
+        optimizer=accelerator.prepare(optimizer),
+        accelerator=accelerator,
+        settings=_step_settings(config),
+    )
+    return circle, splits
+
+
+def first_state() -> TrainState:
+    """The state before the first step."""
+    return TrainState(0, 0, 0, (), ReplayBuffer(), ControllerState(), PromptHistory(in_vain={}))
+
+
+def model_folder(path: str) -> str:
+    """The folder or Hub id of a model; the word `starter` is the policy inside the package."""
+    return str(starter_folder()) if path == STARTER else path
+
+
+def build_policy(
+    model: ModelSection, prompt: PromptSection, *, device: torch.device | str, checkpoint: Path | None = None
+) -> Policy:
+    """Loads the policy; a checkpoint's weights take the place of the model's, an adapter is laid over them."""
+    lora = LoraSettings(rank=model.lora.rank, alpha=model.lora.alpha) if model.lora is not None else None
+    whole = checkpoint is not None and lora is None
+    policy = load_policy(
+        checkpoint if whole and checkpoint is not None else model_folder(model.path),
+        dtype=model.dtype,
+        device=device,
+        freeze_vision=model.freeze_vision,
+        attn_implementation=model.attention,
+        min_pixels=prompt.min_pixels,
+        max_pixels=prompt.max_pixels,
+        gradient_checkpointing=model.gradient_checkpointing,
+        lora=lora,
+    )
+    if checkpoint is not None and lora is not None:
+        adapter = load_file(checkpoint / "state" / "trainable.safetensors")
+        policy.model.load_state_dict(adapter, strict=False)
+    return policy
+
+
+def build_renderer(policy: Policy, prompt: PromptSection, *, cache: int) -> Callable[[Sample], Prompt]:
+    """From a sample to its prompt, the newest ones kept."""
+    settings = PromptSettings(
+        template=prompt.template,
+        system=prompt.system,
+        min_pixels=prompt.min_pixels,
+        max_pixels=prompt.max_pixels,
+        max_prompt_tokens=prompt.max_tokens,
+    )
+
+    def one(sample: Sample) -> Prompt:
+        asked = list_choices(sample) if prompt.four_choices else sample
+        return render(asked, policy.processor or policy.tokenizer, settings)
+
+    return PromptCache(one, cache) if cache else one
+
+
+def build_engine(config: RunConfig, policy: Policy) -> RolloutEngine:
+    """The rollout engine of the configuration."""
+    engine: Any = ENGINES[config.rollout.engine]()
+    made: RolloutEngine = engine(policy, prefill, batch_tokens=config.rollout.batch_tokens)
+    return made
+
+
+def build_judge(config: RunConfig) -> Callable[[Sequence[Rollout]], list[Judged]]:
+    """Verdicts and rewards by the configuration's weights."""
+    reward = config.reward
+    return partial(judge_rollouts, settings=RewardSettings(reward.accuracy_weight, reward.format_weight, reward.format))
+
+
+def build_samples(source: DataSource, split: str) -> Sequence[Sample]:
+    """The samples of one split: generated, or read lazily from Parquet."""
+    if isinstance(source, GeosynthData):
+        return ProblemSet(
+            split=split,  # type: ignore[arg-type]
+            count=source.count,
+            seed=source.seed,
+            families=source.families,
+            levels=source.levels,
+            image_size=source.image_size,
+        )
+    store = load_samples(source.path)
+    return store if source.first is None else store.take(range(min(source.first, len(store))))
+
+
+def _reference(config: RunConfig, policy: Policy) -> Callable[[CompletionBatch], Tensor]:
+    temperature = config.rollout.temperature
+    if policy.has_adapter:
+
+        def switched_off(batch: CompletionBatch) -> Tensor:
+            with policy.without_adapter():
+                return score(policy, batch, temperature=temperature, want_entropy=False).logprobs
+
+        return switched_off
+    frozen = build_policy(config.model, config.data.prompt, device=policy.device)
+    frozen.model.requires_grad_(False)
+    return lambda batch: score(frozen, batch, temperature=temperature, want_entropy=False).logprobs
+
+
+def _step_settings(config: RunConfig) -> StepSettings:
+    unit = config.rollout.prompts_per_step * config.rollout.completions_per_prompt
+    return StepSettings(
+        seed=config.run.seed,
+        prompts=config.rollout.prompts_per_step,
+        completions=config.rollout.completions_per_prompt,
+        sampling=SamplingSettings(
+            temperature=config.rollout.temperature,
+            top_p=config.rollout.top_p,
+            max_new_tokens=config.rollout.max_new_tokens,
+        ),
+        epochs=config.update.epochs,
+        sequences=config.update.sequences_per_optimizer_step or unit,
+        micro_batch_tokens=config.update.micro_batch_tokens,
+        learning_rate=config.update.learning_rate,
+        warmup_steps=config.update.warmup_steps,
+        max_grad_norm=config.update.max_grad_norm,
+        realised_dh_every=config.log.realised_dh_every,
+        realised_dh_rollouts=config.log.realised_dh_rollouts,
+    )
+
+
+def _splits(config: RunConfig, renderer: Callable[[Sample], Prompt]) -> tuple[Splits, Sequence[Sample]]:
+    evaluate = config.evaluate
+    refused: list[str] = []
+    train = _usable(build_samples(config.data.train, "train"), renderer, "train", refused)
+    validation = _usable(build_samples(config.data.validation, "validation"), renderer, "validation", refused)
+    test = None
+    if config.data.test is not None:
+        test = _usable(build_samples(config.data.test, "test"), renderer, "test", refused)
+        test = _first(test, evaluate.test_problems)
+    settings = partial(
+        EvaluationSettings,
+        temperature=evaluate.temperature,
+        max_new_tokens=config.rollout.max_new_tokens,
+        seed=config.run.seed,
+    )
+    splits = Splits(
+        validation=_first(validation, evaluate.validation_problems),
+        validation_settings=settings(split="validation", samples=evaluate.validation_samples),
+        test=test,
+        test_settings=settings(split="test", samples=evaluate.test_samples),
+        refused=refused,
+    )
+    return splits, train
+
+
+def _usable(
+    samples: Sequence[Sample], renderer: Callable[[Sample], Prompt], split: str, refused: list[str]
+) -> Sequence[Sample]:
+    """The samples of files that become prompts; the others are refused by name, before training."""
+    if isinstance(samples, ProblemSet):
+        return samples
+    good = []
+    for place in range(len(samples)):
+        try:
+            renderer(samples[place])
+            good.append(place)
+        except (PromptError, DataError) as error:
+            refused.append(f"{split}: {error}")
+    if not good:
+        raise DataError(f"data.{split}: no row becomes a prompt. The first reason: {refused[-1]}")
+    return samples if len(good) == len(samples) else samples.take(good)  # type: ignore[attr-defined]
+
+
+def _first(samples: Sequence[Sample], count: int | None) -> Sequence[Sample]:
+    return samples if count is None or count >= len(samples) else samples[:count]

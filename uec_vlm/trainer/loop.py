@@ -1,0 +1,96 @@
+"""The loop: one turn of the circle per step. It yields; whoever calls it logs, saves and evaluates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from uec_vlm.metrics import StepReport
+from uec_vlm.objective import draw as draw_replay
+from uec_vlm.objective import due, push, take_batches
+from uec_vlm.records import Trajectory
+from uec_vlm.trainer.circle import Circle
+from uec_vlm.trainer.collect import choose_extra, choose_regular, explore, sample_regular
+from uec_vlm.trainer.dump import dump_rows
+from uec_vlm.trainer.observe import observe_regular, realised_dh, report_state
+from uec_vlm.trainer.seeds import generator_for
+from uec_vlm.trainer.state import TrainState
+from uec_vlm.trainer.timing import timed
+from uec_vlm.trainer.update import Work, refreshed, update
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one step leaves behind: the state after it, its measurements, its rollouts as rows."""
+
+    state: TrainState
+    report: StepReport
+    rows: list[Mapping[str, Any]]
+
+
+def train(circle: Circle, state: TrainState, *, last_step: int) -> Iterator[Turn]:
+    """Steps until `last_step`, each with its report. The same circle and state always give the same steps."""
+    circle.engine.load_weights(circle.policy, version=state.optimizer_steps)
+    while state.step < last_step:
+        step, report = state.step + 1, StepReport()
+        groups, trainable, drawn = sample_regular(circle, drawn=state.drawn, step=step, report=report)
+        scores, entropy = observe_regular(circle, groups, report)
+        controller = circle.objective.controller(state.controller, entropy)
+        extra, history = explore(circle, groups, controller=controller, history=state.history, step=step, report=report)
+        regular = choose_regular(circle, groups, scores, step=step, report=report)
+        chosen = [regular[place] for place in trainable]
+        explored = choose_extra(circle, extra, groups, step=step, report=report)
+        queue = (*state.queue, *(t for group in (*chosen, *explored) for t in group.kept.values()))
+        state = replace(state, step=step, drawn=drawn, queue=queue, controller=controller, history=history)
+        before = state.optimizer_steps
+        state = _replay(circle, _train_queue(circle, state, report), report)
+        report.add("update/optimizer_steps", state.optimizer_steps - before)
+        circle.engine.load_weights(circle.policy, version=state.optimizer_steps)
+        realised_dh(circle, groups, scores, step=step, report=report)
+        report_state(circle, state, report)
+        yield Turn(state, report, dump_rows([*regular, *explored], step=step))
+
+
+def _train_queue(circle: Circle, state: TrainState, report: StepReport) -> TrainState:
+    """Trains on what waits in the queue: whole multiples of P x G where it accumulates, else all there is."""
+    unit = circle.settings.prompts * circle.settings.completions
+    count = take_batches(len(state.queue), unit) if circle.objective.accumulate else len(state.queue)
+    batch, rest = list(state.queue[:count]), state.queue[count:]
+    if not batch:
+        return state
+    if circle.objective.old_logprobs.queue == "recomputed":
+        with timed(report, "score"):
+            renewed = iter(refreshed(circle, [t for t in batch if _waited(t, state)]))
+            batch = [next(renewed) if _waited(t, state) else t for t in batch]
+    with timed(report, "update"):
+        work = Work(batch, "train", state.step, state.optimizer_steps, state.controller)
+        done = update(circle, work, report)
+    replay = push(
+        state.replay, batch, admit=circle.objective.replay, unit=unit, step=state.step,
+        settings=circle.objective.replay_settings,
+    )  # fmt: skip
+    return replace(state, queue=rest, replay=replay, optimizer_steps=state.optimizer_steps + done)
+
+
+def _waited(trajectory: Trajectory, state: TrainState) -> bool:
+    """Whether the weights have changed since the trajectory was sampled."""
+    return trajectory.judged.rollout.policy_version != state.optimizer_steps
+
+
+def _replay(circle: Circle, state: TrainState, report: StepReport) -> TrainState:
+    """The stabilizer: at intervals, one more update on trajectories of high advantage."""
+    settings = circle.objective.replay_settings
+    if not circle.objective.replays or not due(state.step - 1, settings, scale=state.controller.replay_scale):
+        return state
+    unit = circle.settings.prompts * circle.settings.completions
+    generator = generator_for(circle.settings.seed, "replay", state.step)
+    drawn, buffer = draw_replay(state.replay, unit=unit, step=state.step, generator=generator, settings=settings)
+    if not drawn:
+        return replace(state, replay=buffer)
+    with timed(report, "replay"):
+        if settings.old_logprobs == "recomputed":
+            drawn = refreshed(circle, drawn)
+        work = Work(drawn, "replay", state.step, state.optimizer_steps, state.controller)
+        done = update(circle, work, report)
+    return replace(state, replay=buffer, optimizer_steps=state.optimizer_steps + done)

@@ -1,0 +1,77 @@
+"""What a step measures on its rollouts: entropy of the unfiltered regular ones, verdicts, entropy after the update."""
+
+from __future__ import annotations
+
+import resource
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+
+from uec_vlm.metrics import StepReport
+from uec_vlm.records import Rollout
+from uec_vlm.trainer.circle import Circle
+from uec_vlm.trainer.collect import Group
+from uec_vlm.trainer.scoring import SequenceScores, score_rollouts
+from uec_vlm.trainer.state import TrainState
+from uec_vlm.trainer.timing import timed
+
+
+def observe_regular(circle: Circle, groups: Sequence[Group], report: StepReport) -> tuple[list[SequenceScores], float]:
+    """Scores all regular rollouts once, reports them, and returns the scores and the mean exact entropy in nats."""
+    judged = [item for group in groups for item in group.judged]
+    rollouts = [item.rollout for item in judged]
+    with timed(report, "score"):
+        scores = _score(circle, rollouts)
+    tokens = sum(len(item.entropy) for item in scores)
+    entropy = sum(float(item.entropy.sum()) for item in scores)
+    gap = sum(float((s.logprobs - r.behaviour_logprobs).abs().sum()) for s, r in zip(scores, rollouts, strict=True))
+    report.add("rollout/entropy", entropy, tokens)
+    report.add("rollout/sampled_entropy", -sum(float(item.logprobs.sum()) for item in scores), tokens)
+    report.add("rollout/policy_gap_nats", gap, tokens)
+    report.add("rollout/sampled_tokens", tokens)
+    report.add("rollout/accuracy", sum(item.accuracy for item in judged), len(judged))
+    report.add("rollout/format", sum(item.format for item in judged), len(judged))
+    report.add("rollout/reward", sum(item.reward for item in judged), len(judged))
+    report.add("rollout/completion_length", tokens, len(judged))
+    report.add("rollout/truncated", sum(rollout.finish == "length" for rollout in rollouts), len(judged))
+    report.add("rollout/all_correct", sum(all(group.accuracies) for group in groups))
+    report.add("rollout/pass@K", sum(any(group.accuracies) for group in groups), len(groups))
+    for reason, count in Counter(item.verdict.reason for item in judged).items():
+        report.add(f"verdict/{reason}", count)
+    return scores, entropy / max(tokens, 1)
+
+
+def realised_dh(
+    circle: Circle, groups: Sequence[Group], scores: Sequence[SequenceScores], *, step: int, report: StepReport
+) -> None:
+    """At intervals: how far the updates of this step moved the exact entropy of its own regular rollouts."""
+    every = circle.settings.realised_dh_every
+    if every == 0 or step % every:
+        return
+    rollouts = [item.rollout for group in groups for item in group.judged][: circle.settings.realised_dh_rollouts]
+    before = torch.cat([item.entropy for item in scores[: len(rollouts)]])
+    with timed(report, "score"):
+        after = torch.cat([item.entropy for item in _score(circle, rollouts)])
+    report.add("update/realised_dh", float((after - before).sum()) / len(before))
+
+
+def report_state(circle: Circle, state: TrainState, report: StepReport) -> None:
+    """Sizes of queue and buffer, the controller, memory."""
+    report.add("select/queue", len(state.queue))
+    report.add("replay/size", len(state.replay))
+    if circle.objective.names.get("controller", "none") != "none":
+        for name, value in state.controller.to_json().items():
+            report.add(f"control/{name}", float(value))
+    report.add("memory/rss_peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    if circle.policy.device.type == "cuda":
+        report.add("memory/gpu_peak", torch.cuda.max_memory_allocated(circle.policy.device) / 2**20)
+
+
+def _score(circle: Circle, rollouts: Sequence[Rollout]) -> list[SequenceScores]:
+    return score_rollouts(
+        circle.policy,
+        rollouts,
+        temperature=circle.settings.sampling.temperature,
+        budget=circle.settings.micro_batch_tokens,
+    )

@@ -1,0 +1,40 @@
+"""`uec-vlm predict`: one picture and one question to one answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from uec_vlm.batches import PromptSettings, render
+from uec_vlm.errors import DataError
+from uec_vlm.policy import load_policy, prefill
+from uec_vlm.records import IMAGE_PLACEHOLDER, Rollout, Sample
+from uec_vlm.rollouts import ENGINES, SamplingSettings
+from uec_vlm.trainer.build import model_folder
+from uec_vlm.verifier import judge
+
+
+def predict(model: str, image: Path, question: str, *, max_new_tokens: int) -> Rollout:
+    """The greedy completion of one question about one picture. DataError if the picture cannot be read."""
+    if not image.is_file():
+        raise DataError(f"{image}: there is no such picture file; give the path of a PNG or JPEG.")
+    policy = load_policy(model_folder(model))
+    sample = Sample(str(image), "user", IMAGE_PLACEHOLDER + question, answer="", images=(image.read_bytes(),))
+    prompt = render(sample, policy.processor or policy.tokenizer, PromptSettings())
+    engine = ENGINES["hf"]()(policy, prefill)  # type: ignore[call-arg]
+    sampling = SamplingSettings(temperature=0.0, top_p=1.0, max_new_tokens=max_new_tokens)
+    return engine.generate([prompt], completions=1, sampling=sampling, seeds=[0])[0][0]
+
+
+def run_prediction(
+    model: str, image: Path, question: str, *, gold: str | None, max_new_tokens: int, console: Console
+) -> None:
+    """Prints the completion, the answer read from it, and the verdict where a gold is given."""
+    rollout = predict(model, image, question, max_new_tokens=max_new_tokens)
+    verdict = judge(rollout.text, gold or "", question=question, finish_reason=rollout.finish)
+    console.print(rollout.text, markup=False, highlight=False)
+    console.print(f"answer: {verdict.extracted}", markup=False, highlight=False)
+    if gold is not None:
+        shown = "right" if verdict.correct else "wrong"
+        console.print(f"verdict: {shown} ({verdict.reason})", markup=False, highlight=False)
