@@ -6,12 +6,18 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from data_prep.common import SPLIT_SPELLINGS, SPLITS, Event, RawRow, RowRefused, Source, shown
 from uec_vlm.errors import DataError
 
-COLUMNS = ("images", "problem", "answer")
-Load = Callable[[str], Any]
-"""Split -> a `datasets` data set of that split; called when the split is read, and again when it is read again."""
+COLUMNS = ["images", "problem", "answer"]
+BATCH_ROWS = 16
+READ_BUFFER_BYTES = 2**20
+
+Load = Callable[[str], Iterator[Mapping[str, Any]]]
+"""Split -> its rows, with the pictures as encoded bytes; each call reads them anew."""
 
 
 def open_hub(hub_id: str, revision: str | None) -> Source:
@@ -30,27 +36,43 @@ def open_hub(hub_id: str, revision: str | None) -> Source:
             "Without a network, give a folder with a copy of its Parquet files, or the Inter-GPS folders or archives"
         ) from error
     spelled = {SPLIT_SPELLINGS[name]: name for name in loaded if name in SPLIT_SPELLINGS}
-    return _source(hub_id, "hub", spelled, lambda split: loaded[spelled[split]], revision)
+
+    def load(split: str) -> Iterator[Mapping[str, Any]]:
+        data = loaded[spelled[split]]
+        _check_columns(f"{hub_id}, split '{split}'", list(data.column_names))
+        encoded = data.select_columns(COLUMNS).cast_column("images", datasets.List(datasets.Image(decode=False)))
+        yield from encoded
+
+    return _source(hub_id, "hub", spelled, load, revision)
 
 
 def open_parquet(path: Path) -> Source | None:
-    """A folder with `train-*.parquet`, `validation-*.parquet`, `test-*.parquet` (also in `data/`), or one such file."""
-    files: dict[str, list[str]] = {}
+    """A folder with `train-*.parquet`, `validation-*.parquet`, `test-*.parquet` (also in `data/`), or one such file.
+
+    A few rows are read at a time; the memory that takes is bounded by the largest row group of the files.
+    """
+    files: dict[str, list[Path]] = {}
     candidates = [path] if path.is_file() else [*path.glob("*.parquet"), *path.glob("data/*.parquet")]
     for file in sorted(candidates):
         spelling = file.name.removesuffix(".parquet").split("-")[0]
         if file.suffix == ".parquet" and spelling in SPLIT_SPELLINGS:
-            files.setdefault(SPLIT_SPELLINGS[spelling], []).append(str(file))
+            files.setdefault(SPLIT_SPELLINGS[spelling], []).append(file)
     if not files:
         return None
 
-    def load(split: str) -> Any:
-        import datasets
-
-        # Streaming reads a few rows at a time and makes no second copy of the files in a cache.
-        return datasets.load_dataset("parquet", data_files={split: files[split]}, split=split, streaming=True)
+    def load(split: str) -> Iterator[Mapping[str, Any]]:
+        for file in files[split]:
+            with pq.ParquetFile(file, pre_buffer=False, buffer_size=READ_BUFFER_BYTES) as parquet:
+                _check_columns(str(file), parquet.schema_arrow.names)
+                for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=COLUMNS):
+                    yield from batch.to_pylist()
 
     return _source(path.name, "hub_parquet", files, load, None)
+
+
+def _check_columns(place: str, names: list[str]) -> None:
+    if missing := [column for column in COLUMNS if column not in names]:
+        raise DataError(f"{place}: the columns {missing} are missing; it has {names}. This data set needs {COLUMNS}")
 
 
 def _source(name: str, layout: str, splits: Mapping[str, object], load: Load, revision: str | None) -> Source:
@@ -58,34 +80,24 @@ def _source(name: str, layout: str, splits: Mapping[str, object], load: Load, re
         raise DataError(f"{name}: none of the splits {', '.join(SPLITS)} is in it")
 
     def read(split: str) -> Iterator[RawRow | Event]:
-        return _rows(name, split, load)
+        try:
+            for number, fields in enumerate(load(split)):
+                yield _row(split, number, fields)
+        except (OSError, ValueError, TypeError, pa.ArrowException) as error:
+            raise DataError(
+                f"{name}, split '{split}': its rows cannot be read ({type(error).__name__}: {str(error)[:200]}); "
+                "download the files again"
+            ) from error
 
     found = tuple(split for split in SPLITS if split in splits)
     return Source(layout=layout, name=name, splits=found, read=read, revision=revision)
 
 
-def _rows(name: str, split: str, load: Load) -> Iterator[RawRow | Event]:
-    import datasets
-
-    try:
-        data = load(split)
-        names = list(data.column_names or ())
-        if missing := [column for column in COLUMNS if column not in names]:
-            raise DataError(f"{name}: the columns {missing} are not in split '{split}', which has {names}")
-        encoded = data.select_columns(list(COLUMNS)).cast_column("images", datasets.List(datasets.Image(decode=False)))
-        for number, fields in enumerate(encoded):
-            yield _row(split, number, fields)
-    except (OSError, ValueError, TypeError, datasets.exceptions.DatasetsError) as error:
-        raise DataError(
-            f"{name}, split '{split}': its Parquet files cannot be read ({type(error).__name__}: {str(error)[:200]}); "
-            "download them again and check that the columns are images (list of image), problem and answer (text)"
-        ) from error
-
-
 def _row(split: str, number: int, fields: Mapping[str, Any]) -> RawRow | Event:
     place = f"{split}/{number:05d}"
+    given = fields["images"]
     try:
-        images = tuple(_bytes(one) for one in fields["images"] or ())
+        images = tuple(_bytes(one) for one in (given if isinstance(given, list) else [given]))
     except RowRefused as refused:
         return Event(place, refused.reason, refused.detail)
     return RawRow(split, place, "hub", {name: fields[name] for name in ("problem", "answer")}, images)

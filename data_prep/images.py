@@ -18,8 +18,8 @@ MAX_ASPECT = 200  # Qwen's image processors refuse pictures that are longer than
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
-# What Pillow's decoders are known to raise on hostile bytes (seen under fuzzing), beside OSError.
-_DECODER_ERRORS = (OSError, SyntaxError, ValueError, ArithmeticError, LookupError, TypeError, EOFError, struct.error,
+# What Pillow raises on damaged bytes: the first three were seen under fuzzing, the others are kin that parsers raise.
+_DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, ArithmeticError, LookupError, TypeError, struct.error,
                    zlib.error)  # fmt: skip
 
 
@@ -54,6 +54,8 @@ def check_image(data: bytes) -> ImageInfo:
             return ImageInfo(str(image.format), image.width, image.height, image.mode)
     except RowRefused:
         raise
+    except Image.DecompressionBombError as error:
+        raise RowRefused("image_absurd_size", f"{len(data)} bytes: {str(error)[:120]}") from error
     except _DECODER_ERRORS as error:
         reason = "image_truncated" if "truncated" in str(error) else "image_broken"
         raise RowRefused(reason, f"{len(data)} bytes, {type(error).__name__}: {str(error)[:120]}") from error

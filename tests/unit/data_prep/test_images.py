@@ -2,9 +2,12 @@
 
 import random
 import struct
+import warnings
 import zlib
+from io import BytesIO
 
 import pytest
+from PIL import Image
 
 from data_prep.common import RowRefused
 from data_prep.images import check_image
@@ -58,6 +61,23 @@ def test_cut_jpeg_is_refused() -> None:
 def test_flipped_bit_in_the_pixels_is_refused() -> None:
     at = PNG.index(b"IDAT") + 10
     assert reason(PNG[:at] + bytes([PNG[at] ^ 4]) + PNG[at + 1 :]) == "image_broken"
+
+
+def test_wrong_checksum_alone_is_refused() -> None:
+    """Pillow decodes such a file: its checksums of the pixel data are never looked at."""
+    at = PNG.index(b"IEND") - 5
+    damaged = PNG[:at] + bytes([PNG[at] ^ 4]) + PNG[at + 1 :]
+    Image.open(BytesIO(damaged)).load()
+    assert reason(damaged) == "image_broken"
+
+
+@pytest.mark.parametrize(("height", "width"), [(65_500, 65_500), (7_000, 7_000), (64, 2)])
+def test_jpeg_that_claims_an_absurd_size_is_refused(height: int, width: int) -> None:
+    data = diagram(1, mode="RGB", form="JPEG")
+    at = data.index(b"\xff\xc0") + 5
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        assert reason(data[:at] + struct.pack(">HH", height, width) + data[at + 4 :]) == "image_absurd_size"
 
 
 def test_right_checksum_over_wrong_pixels_is_refused() -> None:

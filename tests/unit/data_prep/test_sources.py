@@ -224,14 +224,17 @@ def test_archive_with_other_folders_around_the_problems(prefix: str, tmp_path: P
         (lambda root: root / "nowhere", r"no such file or folder\. Give one of: a folder with train"),
         (lambda root: root, r"no layout of geometry3k is found there \(it holds \[\]\)"),
         (lambda root: _written(root / "train.zip", b"PK no zip"), "not a readable zip archive.*download it again"),
-        (lambda root: _written(root / "train-0.parquet", b"PAR1 no parquet"), "cannot be read.*download them again"),
+        (
+            lambda root: _written(root / "train-0.parquet", b"PAR1 no parquet"),
+            "cannot be read.*download the files again",
+        ),
         (
             lambda root: _table(root / "train-0.parquet", {"image": [b"x"], "question": ["q"]}),
-            "columns.*are not in split",
+            r"columns \['images', 'problem', 'answer'\] are missing",
         ),
         (
             lambda root: _table(root / "train-0.parquet", {"images": [5], "problem": ["q"], "answer": ["1"]}),
-            "cannot be read",
+            "missing_image",
         ),
         (lambda root: _odd_archive(root / "geometry.zip"), "does not tell its split"),
         (lambda root: "hiyouga/geometry4k", "no such file or folder"),

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
 from data_prep.common import RawRow, Source
@@ -100,6 +102,23 @@ def make_hub_parquet(root: Path, into: Path) -> Path:
             rows.append({"images": [image], "problem": "<image>" + fields["annotat_text"], "answer": answer})
         table = datasets.Dataset.from_list(rows, features=features)
         table.to_parquet(into / "data" / f"{name}-00000-of-00001.parquet")
+    return into
+
+
+def make_many(into: Path, layout: str, count: int, png: bytes) -> Path:
+    """A source with `count` training rows whose pictures are `png` with a comment: a zip, or row groups of 50."""
+    into.mkdir()
+    pictures = (with_comment(png, str(number)) for number in range(count))
+    if layout == "zip":
+        with zipfile.ZipFile(into / "train.zip", "w") as archive:
+            for number, picture in enumerate(pictures):
+                archive.writestr(f"train/{number}/data.json", json.dumps(record(number)))
+                archive.writestr(f"train/{number}/img_diagram.png", picture)
+        return into
+    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    schema = pa.schema([("images", pa.list_(image)), ("problem", pa.string()), ("answer", pa.string())])
+    rows = [{"images": [{"bytes": one}], "problem": "<image>q", "answer": str(n)} for n, one in enumerate(pictures)]
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), into / "train-0.parquet", row_group_size=50)
     return into
 
 
