@@ -229,6 +229,7 @@ class SftSection(Section):
 
     steps: Positive = 100
     batch_size: Positive = 32
+    micro_batch_size: Positive | None = None
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-4
     warmup_steps: Count = 10
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0

@@ -1,4 +1,4 @@
-"""A whole circle on a tiny random model: real stations, and a judge that rewards by chance so that there is a signal."""
+"""A whole circle on a tiny random model: real stations, and a judge that rewards by chance, for a signal."""
 
 from __future__ import annotations
 
@@ -34,10 +34,8 @@ TINY: dict[str, Any] = {
 def tiny_config(folder: Path | str, algorithm: str = "uec", **above: Any) -> RunConfig:
     """A configuration that runs in seconds; `above` lies over it, section by section."""
     base = preset(algorithm)
-    if base["objective"].get("exploration", {}).get("name", "none") == "none":
-        own = {**TINY, "objective": {}}
-    else:
-        own = TINY
+    explores = base["objective"].get("exploration", {}).get("name", "none") != "none"
+    own = TINY if explores else {**TINY, "objective": {}}
     tree = merge(merge(merge(base, own), {"algorithm": algorithm, "model": {"path": str(folder)}}), above)
     return resolve(parse_config(tree, RunConfig, place="test", name="tiny"))
 

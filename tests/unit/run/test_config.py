@@ -3,9 +3,18 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
-from uec_vlm.config import config_folder, dump_config, load_config, load_sft_config, merge, parse_config, preset
-from uec_vlm.config import RunConfig
+from uec_vlm.config import (
+    RunConfig,
+    config_folder,
+    dump_config,
+    load_config,
+    load_sft_config,
+    merge,
+    parse_config,
+    preset,
+)
 from uec_vlm.errors import ConfigError
 from uec_vlm.trainer.build import resolve
 
@@ -27,7 +36,7 @@ def _write(tmp_path: Path, text: str) -> Path:
 @pytest.mark.parametrize("path", [p for p in SHIPPED if not p.name.startswith("sft")], ids=lambda p: p.stem)
 def test_every_shipped_training_configuration_is_accepted(path: Path) -> None:
     config = resolve(load_config(path))
-    again = parse_config(__import__("yaml").safe_load(dump_config(config)), RunConfig, place="dump", name="other")
+    again = parse_config(yaml.safe_load(dump_config(config)), RunConfig, place="dump", name="other")
     assert again == config
 
 

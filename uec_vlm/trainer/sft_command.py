@@ -1,0 +1,92 @@
+"""`uec-vlm sft`: supervised training on worked solutions, written as a model folder that `train` starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import overload
+
+from rich.console import Console
+
+from uec_vlm.config import SftConfig, dump_config
+from uec_vlm.errors import ConfigError, RunError
+from uec_vlm.policy import save_policy
+from uec_vlm.records import Sample
+from uec_vlm.trainer.build import build_policy, build_renderer, build_samples
+from uec_vlm.trainer.sft import Example, sft_run
+
+_LINE_EVERY = 10
+
+
+class Targets(Sequence[Example]):
+    """Samples with the completion to imitate, made when they are asked for."""
+
+    def __init__(self, samples: Sequence[Sample], template: str) -> None:
+        """template: may name {answer}, and {solution} where the samples' metadata have one."""
+        self._samples, self._template = samples, template
+
+    def __len__(self) -> int:
+        """The number of samples."""
+        return len(self._samples)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | list[Example]:
+        """The sample at `index` and its target. ConfigError if the template names what the sample does not have."""
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        sample = self._samples[index]
+        known = {"answer": sample.answer, **sample.metadata}
+        try:
+            return sample, self._template.format(**known)
+        except (KeyError, IndexError) as error:
+            raise ConfigError(
+                f"data.target = '{self._template}': sample '{sample.id}' has no {error}; it has {sorted(known)}. "
+                "Braces that are meant as such are doubled."
+            ) from None
+
+
+def run_sft(config: SftConfig, *, console: Console) -> Path:
+    """Trains and writes `<run folder>/model`; returns that folder. RunError if it is already there."""
+    folder = Path(config.run.dir or f"runs/{config.run.name}")
+    target = folder / "model"
+    if target.exists():
+        raise RunError(f"{target} is already there; choose run.dir=... or delete it.")
+    policy = build_policy(config.model, config.data.prompt, device=_device(config.model.device))
+    samples = build_samples(config.data.train, "train")
+    settings = config.sft
+    steps = sft_run(
+        policy,
+        Targets(samples, config.data.target),
+        steps=settings.steps,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        warmup_steps=settings.warmup_steps,
+        weight_decay=settings.weight_decay,
+        seed=config.run.seed,
+        max_grad_norm=settings.max_grad_norm,
+        render=build_renderer(policy, config.data.prompt, cache=256),
+        micro_batch_size=settings.micro_batch_size,
+    )
+    console.print(f"{len(samples)} examples, {settings.steps} steps of {settings.batch_size}", highlight=False)
+    for record in steps:
+        if record.step % _LINE_EVERY == 0 or record.step in (1, settings.steps):
+            console.print(
+                f"step {record.step}/{settings.steps}  loss {record.loss:.4f} nats/token  "
+                f"gradient norm {record.gradient_norm:.3f}",
+                highlight=False,
+            )
+    save_policy(policy, target)
+    (folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+    console.print(f"{target}", highlight=False)
+    return target
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
