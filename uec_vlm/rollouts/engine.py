@@ -56,11 +56,11 @@ class RolloutEngine(Protocol):
         ...
 
 
-def _hf() -> type[RolloutEngine]:
+def _hf() -> Callable[..., RolloutEngine]:
     from uec_vlm.rollouts.hf import HFEngine
 
     return HFEngine
 
 
 # From a name to a function that imports the engine's class: a library is loaded only when its engine is asked for.
-ENGINES: dict[str, Callable[[], type[RolloutEngine]]] = {"hf": _hf}
+ENGINES: dict[str, Callable[[], Callable[..., RolloutEngine]]] = {"hf": _hf}
