@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; what the user can mend is told without a traceback, with exit code 2."""
     try:
         app(arguments, prog_name="python -m data_prep")
-    except UecError as error:
+    except (UecError, OSError) as error:  # an OSError here is a full disk or a folder that may not be written
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
 

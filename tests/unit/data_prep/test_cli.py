@@ -98,3 +98,18 @@ def test_unknown_data_set_and_missing_option_end_with_code_2(
     code, _, told = call(capsys, "geometry3k", "--out", str(tmp_path))
     assert code == 2
     assert "--source" in told
+
+
+def test_disk_that_cannot_be_written_is_told_without_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("data_prep.write.SplitWriter.flush", full)
+    source = make_folders(tmp_path / "in")
+    code, _, told = call(
+        capsys, "geometry3k", "--source", str(source), "--out", str(tmp_path / "out"), "--no-grade-check"
+    )
+    assert (code, list((tmp_path / "out").iterdir())) == (2, [])
+    assert "error: [Errno 28] No space left on device" in told

@@ -18,7 +18,7 @@ from PIL import Image
 from data_prep.common import Event, RawRow
 from data_prep.prepare import prepare
 from data_prep.registry import DATASETS
-from data_prep.write import SCHEMA
+from data_prep.write import SCHEMA, as_row
 from tests.unit.data_prep.world import (
     diagram,
     make_folders,
@@ -30,6 +30,7 @@ from tests.unit.data_prep.world import (
     with_comment,
 )
 from uec_vlm.errors import DataError
+from uec_vlm.records import Sample
 
 SPEC = DATASETS["geometry3k"]
 
@@ -80,6 +81,13 @@ def test_load_dataset_loads_it(tmp_path: Path) -> None:
     assert row["problem"].count("<image>") == len(row["images"])
     assert json.loads(row["metadata"])["image_sizes"] == [[64, 48]]
     assert row["choices"][1] == row["answer"]
+
+
+def test_the_order_of_metadata_keys_does_not_change_the_bytes() -> None:
+    one = Sample(id="a", source="a", problem="p", answer="1", metadata={"b": [1, None], "a": "∠"})
+    other = replace(one, metadata={"a": "∠", "b": [1, None]})
+    assert as_row(one) == as_row(other)
+    assert json.loads(as_row(one)["metadata"]) == one.metadata
 
 
 def test_text_row_without_pictures_passes(tmp_path: Path) -> None:

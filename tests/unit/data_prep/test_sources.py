@@ -208,13 +208,13 @@ def test_junk_of_macos_and_other_files_is_passed_over(tmp_path: Path) -> None:
     assert manifest["refused"] == {}
 
 
-@pytest.mark.parametrize("prefix", ["", "geometry3k/train/"])
+@pytest.mark.parametrize("prefix", ["", "geometry3k/train/", "train\\"])
 def test_archive_with_other_folders_around_the_problems(prefix: str, tmp_path: Path) -> None:
     import json
 
     with zipfile.ZipFile(tmp_path / "train.zip", "w") as file:
-        file.writestr(f"{prefix}5/data.json", json.dumps(record(5)))
-        file.writestr(f"{prefix}5/img_diagram.png", diagram(5))
+        for name, data in (("data.json", json.dumps(record(5)).encode()), ("img_diagram.png", diagram(5))):
+            file.writestr(f"{prefix}5{prefix[-1:] or '/'}{name}", data)
     assert run(tmp_path / "train.zip", tmp_path / "out")["splits"]["train"]["rows_written"] == 1
 
 
