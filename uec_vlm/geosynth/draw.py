@@ -8,7 +8,7 @@ import math
 from PIL import Image, ImageDraw
 
 from uec_vlm.geosynth.glyphs import typeset
-from uec_vlm.geosynth.layout import Layout, mark_size, square_corner, ticks
+from uec_vlm.geosynth.layout import Layout, chevrons, dot_radius, mark_size, square_corner, ticks
 from uec_vlm.geosynth.scene import Sketch
 
 Colour = tuple[int, int, int]
@@ -56,7 +56,7 @@ def _paint_lines(
         pen.head(points[at[0]], points[at[1]], mark_size(image_size), colour)
     _paint_marks(pen, sketch, points, image_size)
     for name in sketch.dots:
-        pen.dot(points[name], layout.width * 1.3, INK)
+        pen.dot(points[name], dot_radius(image_size), INK)
 
 
 def _paint_marks(pen: _Pen, sketch: Sketch, points: dict[str, complex], image_size: int) -> None:
@@ -75,7 +75,7 @@ def _paint_marks(pen: _Pen, sketch: Sketch, points: dict[str, complex], image_si
         pen.line(start, end, MARK, 0.8)
     for count, group in enumerate(sketch.parallel, start=1):
         for at in group:
-            pen.chevrons(points[at[0]], points[at[1]], count, size)
+            pen.chevrons(*chevrons(points, at, image_size), count)
 
 
 class _Pen:
@@ -121,12 +121,11 @@ class _Pen:
         unit = (end - start) / abs(end - start)
         self._polygon([end, end - unit * size + unit * 0.45j * size, end - unit * size - unit * 0.45j * size], colour)
 
-    def chevrons(self, start: complex, end: complex, count: int, size: float) -> None:
-        """`count` arrow heads in the middle of a segment: parallel lines carry the same number."""
-        unit = (end - start) / abs(end - start)
+    def chevrons(self, middle: complex, along: complex, count: int) -> None:
+        """`count` arrow heads round a place on a line: parallel lines carry the same number."""
         for index in range(count):
-            tip = (start + end) / 2 + unit * size * (0.5 + (index - (count - 1) / 2) * 0.9)
-            self._polygon([tip, tip - unit * size + unit * 0.5j * size, tip - unit * size - unit * 0.5j * size], MARK)
+            tip = middle + along * (1 + (index - (count - 1) / 2) * 1.8)
+            self._polygon([tip, tip + along * (-2 + 1j), tip + along * (-2 - 1j)], MARK)
 
     def dot(self, place: complex, radius: float, colour: Colour) -> None:
         """A filled circle."""

@@ -93,7 +93,8 @@ def draft(family: str, level: int, seed: int) -> Draft:
 
 
 def _signature(family: str, level: int, scene: Scene) -> str:
-    asked = scene.unknown.noun if scene.unknown else re.sub("[A-Z]", "", scene.find)
+    asked = scene.unknown.noun if scene.unknown else scene.find
+    asked = re.sub("[A-Z]", "", f"{scene.told}{asked}")
     given = sorted(f"{quantity.noun} {quantity.text}" for quantity in scene.given)
     return "|".join([family, str(level), asked, *given, scene.answer.latex])
 

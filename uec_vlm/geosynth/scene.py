@@ -65,6 +65,9 @@ class Scene:
 
     given: what is known. unknown: where x stands, if the asked quantity has a place in the picture.
     find: what is asked where `unknown` is None ("the area of the circle").
+    hint: a sentence for a reader who sees the picture ("The triangles are similar."); `context` says it otherwise.
+    told: a sentence that every wording begins with ("The area of the rectangle is 48.").
+    note: a sentence that every wording ends with ("Round to the nearest tenth.").
     context: what a reader without the picture must know; with it all quantities can be put into words.
     worded: the complete question in words, where the sentence made from `context` would not do.
     wrong: the answers of plausible mistakes, most plausible first. solution: short, ASCII, ends with the answer.
@@ -77,6 +80,9 @@ class Scene:
     wrong: tuple[Exact, ...]
     solution: str
     shows: tuple[str, ...]
+    hint: str = ""
+    told: str = ""
+    note: str = ""
     context: str = ""
     worded: str = ""
     unknown: Quantity | None = None

@@ -166,7 +166,7 @@ def isosceles(rng: random.Random, level: int) -> Scene:
             find, unknown = unknown.name, None
             solution = f"{steps}, {one[0]}*{x}={base}, 180-2*{base}={apex}"
             wrong = [rational(x), rational(base), rational(180 - base), rational(2 * base)]
-    bottom = drawable(float(apex), (180 - float(apex)) / 2, (180 - float(apex)) / 2, least=48 if level == 3 else 40)[1]
+    bottom = drawable(float(apex), (180 - float(apex)) / 2, (180 - float(apex)) / 2, least=50 if level == 3 else 44)[1]
     first, second, peak = triangle(bottom, bottom)
     sketch = Sketch({a: peak, b: first, c: second}, lines=(a + b, b + c, c + a), equal=((a + b, a + c),))
     return Scene(

@@ -5,15 +5,14 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from uec_vlm.geosynth.exact import Exact
-from uec_vlm.geosynth.layout import Tag
+from uec_vlm.geosynth.places import Tag
 from uec_vlm.geosynth.scene import Quantity, Scene
 
-_WORDED_SHARE = 0.15
-_NAMED_SHARE = 0.2
-_MIXED_SHARE = 0.12
+# Shares of the wordings; the rest asks for x with all numbers in the picture. The last two begin at level 2.
+_WORDED, _NAMED, _MIXED, _NUMBERED = 0.15, 0.17, 0.1, 0.1
 _UNKNOWN = "x"
 _ROOM_FOR_DEGREES = 200
 
@@ -34,36 +33,53 @@ class Worded:
 
 
 def word(scene: Scene, *, level: int, rng: random.Random) -> Worded:
-    """Word a scene in one of four ways.
+    """Word a scene in one of five ways.
 
-    All numbers in the picture and x asked; the same with the quantity asked by its name; one number in the text; or all
-    numbers in the text, so that the picture is not needed.
+    All numbers in the text, so that the picture is not needed; or in the picture, with x asked, or with the asked
+    quantity called by its name; or one number in the text; or the angles called 1 and 2.
     """
     roll = rng.random()
-    if roll < _WORDED_SHARE and (scene.worded or scene.context):
+    if roll < _WORDED and (scene.worded or scene.context):
         goal = scene.unknown.name if scene.unknown else scene.find
-        question = scene.worded or f"{scene.context} If {_listed(scene.given)}, find {goal}."
+        told = _sentences(scene.context, scene.told)
+        question = scene.worded or _sentences(f"{told} If {_listed(scene.given)}, find {goal}.", scene.note)
         return Worded(question, (), True, False, goal)
     roll = rng.random()
-    by_name = roll < _NAMED_SHARE or bool(scene.find)
-    lettered = scene.letters
-    if scene.unknown is not None and not by_name:
-        shown, goal = (*scene.given, Quantity(**{**vars(scene.unknown), "text": _UNKNOWN})), _UNKNOWN
-    elif scene.unknown is not None and not scene.find:
+    if scene.unknown is None:
+        shown, goal, lettered = scene.given, scene.find, scene.letters
+    elif roll < _NAMED and _sayable(scene.unknown):
         shown, goal, lettered = scene.given, scene.unknown.name, True
     else:
-        shown, goal = scene.given, scene.find
-    may_mix = level > 1 and len(scene.given) > 1 and _sayable(scene.given[0])
-    if may_mix and _NAMED_SHARE <= roll < _NAMED_SHARE + _MIXED_SHARE:
-        told = scene.given[0]
-        shown = tuple(quantity for quantity in shown if quantity is not told)
-        return Worded(f"If {_listed([told])}, find {goal}.", shown, True, True, goal)
-    return Worded(_ask(goal, level, rng), shown, lettered, True, goal)
+        shown, goal, lettered = (*scene.given, replace(scene.unknown, text=_UNKNOWN)), _UNKNOWN, scene.letters
+    if level > 1 and roll > 1 - _MIXED and len(scene.given) > 1 and _sayable(scene.given[0]):
+        question = _sentences(scene.hint, scene.told, f"If {_listed(scene.given[:1])}, find {goal}.", scene.note)
+        return Worded(question, tuple(one for one in shown if one is not scene.given[0]), True, True, goal)
+    if level > 1 and 1 - _MIXED - _NUMBERED < roll < 1 - _MIXED and _numberable(scene):
+        return _numbered(scene)
+    return Worded(_sentences(scene.hint, scene.told, _ask(goal, level, rng), scene.note), shown, lettered, True, goal)
+
+
+def _numberable(scene: Scene) -> bool:
+    unknown = scene.unknown
+    return unknown is not None and len(scene.given) == 1 and scene.given[0].kind == unknown.kind == "angle"
+
+
+def _numbered(scene: Scene) -> Worded:
+    """The angles are called 1 and 2; the picture says which they are."""
+    assert scene.unknown is not None
+    shown = (replace(scene.given[0], text="1"), replace(scene.unknown, text="2"))
+    goal = "m \\angle 2"
+    question = f"If m \\angle 1={scene.given[0].text}, find {goal}."
+    return Worded(_sentences(scene.hint, scene.told, question, scene.note), shown, False, True, goal)
+
+
+def _sentences(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
 
 
 def _sayable(quantity: Quantity) -> bool:
     """Its name is made of letters that the picture can show."""
-    return all(name.isupper() for name in quantity.at)
+    return bool(re.search("[A-Z]", quantity.name)) and all(name.isupper() for name in quantity.at)
 
 
 def _ask(goal: str, level: int, rng: random.Random) -> str:
