@@ -38,7 +38,7 @@ def _plainly(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **kwargs)
         except UecError as error:
-            Console(stderr=True).print(f"uec-vlm: {error}", style="red", markup=False, highlight=False)
+            Console(stderr=True).print(f"uec-vlm: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
             raise typer.Exit(2) from None
 
     return wrapped

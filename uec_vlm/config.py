@@ -109,13 +109,18 @@ class PromptSection(Section):
 
 
 class DataSection(Section):
-    """The three splits: training, validation (chooses the checkpoint), test (used once, at the end)."""
+    """The three splits: training, validation (chooses the checkpoint), test (used once for each model).
+
+    check: every row of a Parquet file is made a prompt before training, and those that cannot be are refused by name;
+    without it such a row stops the run when it is drawn. prompt_cache: prompts kept in memory (0: none).
+    """
 
     train: DataSource
     validation: DataSource
     test: DataSource | None = None
     prompt: PromptSection = PromptSection()
     prompt_cache: Count = 256
+    check: bool = True
 
 
 class RolloutSection(Section):

@@ -33,7 +33,7 @@ def print_summary(run: RunFolder, console: Console) -> None:
             console.print(f"  paired gain {gain(first, last)}", highlight=False)
     for name in ("curves.png", "samples.png"):
         if (run.report / name).is_file():
-            console.print(f"{run.report / name}", highlight=False)
+            console.print(f"{run.report / name}", highlight=False, soft_wrap=True)
 
 
 def gain(before: Mapping[str, Any], after: Mapping[str, Any]) -> Estimate:

@@ -66,9 +66,10 @@ def build_circle(config: RunConfig, *, checkpoint: Path | None = None) -> tuple[
             f"{accelerator.num_processes} processes: training in several processes is not built yet; start one."
         )
     objective = build_objective(config.objective)
+    sources = _sources(config)  # before the model: a wrong path is told in a second, not after a minute of loading
     policy = build_policy(config.model, config.data.prompt, device=accelerator.device, checkpoint=checkpoint)
     renderer = build_renderer(policy, config.data.prompt, cache=config.data.prompt_cache)
-    splits, train = _splits(config, renderer)
+    splits, train = _splits(config, sources, renderer)
     optimizer = torch.optim.AdamW(
         [parameter for parameter in policy.model.parameters() if parameter.requires_grad],
         lr=config.update.learning_rate,
@@ -204,15 +205,19 @@ def _step_settings(config: RunConfig) -> StepSettings:
     )
 
 
-def _splits(config: RunConfig, renderer: Callable[[Sample], Prompt]) -> tuple[Splits, Sequence[Sample]]:
+def _sources(config: RunConfig) -> dict[str, Sequence[Sample]]:
+    data = {"train": config.data.train, "validation": config.data.validation, "test": config.data.test}
+    return {split: build_samples(source, split) for split, source in data.items() if source is not None}
+
+
+def _splits(
+    config: RunConfig, sources: dict[str, Sequence[Sample]], renderer: Callable[[Sample], Prompt]
+) -> tuple[Splits, Sequence[Sample]]:
     evaluate = config.evaluate
     refused: list[str] = []
-    train = _usable(build_samples(config.data.train, "train"), renderer, "train", refused)
-    validation = _usable(build_samples(config.data.validation, "validation"), renderer, "validation", refused)
-    test = None
-    if config.data.test is not None:
-        test = _usable(build_samples(config.data.test, "test"), renderer, "test", refused)
-        test = _first(test, evaluate.test_problems)
+    usable = sources
+    if config.data.check:
+        usable = {split: _usable(samples, renderer, split, refused) for split, samples in sources.items()}
     settings = partial(
         EvaluationSettings,
         temperature=evaluate.temperature,
@@ -220,13 +225,13 @@ def _splits(config: RunConfig, renderer: Callable[[Sample], Prompt]) -> tuple[Sp
         seed=config.run.seed,
     )
     splits = Splits(
-        validation=_first(validation, evaluate.validation_problems),
+        validation=_first(usable["validation"], evaluate.validation_problems),
         validation_settings=settings(split="validation", samples=evaluate.validation_samples),
-        test=test,
+        test=_first(usable["test"], evaluate.test_problems) if "test" in usable else None,
         test_settings=settings(split="test", samples=evaluate.test_samples),
         refused=refused,
     )
-    return splits, train
+    return splits, usable["train"]
 
 
 def _usable(

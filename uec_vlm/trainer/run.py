@@ -49,10 +49,10 @@ def run_training(config: RunConfig, *, resume: bool, console: Console) -> RunFol
     if checkpoint is not None:
         _refuse_other_run(config, path)
     folder = open_run(path, resume=resume, config_yaml=dump_config(config))
-    console.print(f"run folder: {folder.path}", highlight=False)
+    console.print(f"run folder: {folder.path}", highlight=False, soft_wrap=True)
     circle, splits = build_circle(config, checkpoint=checkpoint)
     for reason in splits.refused:
-        console.print(f"refused: {reason}", highlight=False)
+        console.print(f"refused: {reason}", highlight=False, soft_wrap=True)
     run = Run(folder, config, circle, splits, console)
     with _tensorboard(run, purge_after=step_of(checkpoint) if checkpoint is not None else None) as board:
         state = _resume(run, checkpoint) if checkpoint is not None else _begin(run, board)

@@ -1,0 +1,167 @@
+"""The command line as a user meets it: help, errors without tracebacks, a run that is stopped, resumed, read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from uec_vlm.cli import app
+from uec_vlm.config import config_folder
+from uec_vlm.geosynth import make_problem
+from uec_vlm.runlog import read_run
+
+RUNNER = CliRunner()
+QUICKSTART = str(config_folder() / "quickstart.yaml")
+# The quickstart in small: the same path, a few problems.
+SMALL = [
+    "evaluate.every=2",
+    "evaluate.validation_problems=6",
+    "evaluate.validation_samples=2",
+    "evaluate.test_problems=6",
+    "evaluate.test_samples=2",
+    "rollout.prompts_per_step=6",
+    "update.sequences_per_optimizer_step=10",
+    "objective.exploration.completions=4",
+    "objective.replay.every=2",
+    "objective.replay.size=0.2",
+    "log.rollouts_every=2",
+    "checkpoint.every=2",
+    "checkpoint.keep_last=5",
+]
+
+
+def _ok(*arguments: str) -> str:
+    result = RUNNER.invoke(app, list(arguments), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
+    """A run of four steps, and one of two steps that was resumed for two more."""
+    whole, halves = tmp_path_factory.mktemp("runs") / "whole", tmp_path_factory.mktemp("runs") / "halves"
+    said = _ok("train", QUICKSTART, f"run.dir={whole}", "run.steps=4", *SMALL)
+    _ok("train", QUICKSTART, f"run.dir={halves}", "run.steps=2", *SMALL)
+    _ok("train", QUICKSTART, f"run.dir={halves}", "run.steps=4", *SMALL, "--resume")
+    return whole, halves, said
+
+
+def _numbers(folder: Path) -> list[dict[str, float]]:
+    rows = read_run(folder).metrics()
+    return [{k: v for k, v in row.items() if not k.startswith(("time/", "memory/"))} for row in rows]
+
+
+def test_a_resumed_run_equals_the_uninterrupted_one(runs: Any) -> None:
+    whole, halves, _ = runs
+    assert _numbers(whole) == _numbers(halves)
+    for step in ("step_2", "step_4"):
+        for name in ("model.safetensors", "state/optimizer.safetensors", "state/trajectories.json"):
+            one, other = (folder / "checkpoints" / step / name for folder in (whole, halves))
+            assert one.read_bytes() == other.read_bytes(), (step, name)
+    rows = _numbers(whole)
+    assert [row["step"] for row in rows] == [0, 1, 2, 3, 4]
+    assert sum(row.get("update/optimizer_steps", 0) for row in rows) > 0
+
+
+def test_the_run_folder_is_complete(runs: Any) -> None:
+    whole, _, said = runs
+    config = yaml.safe_load((whole / "config.yaml").read_text())
+    assert config["objective"]["replay"]["max_reuse"] == 4, "defaults must be spelled out"
+    assert "torch" in json.loads((whole / "environment.json").read_text())["packages"]
+    assert list((whole / "tensorboard").iterdir())
+    assert (whole / "report" / "curves.png").stat().st_size > 10_000
+    assert (whole / "report" / "samples.png").stat().st_size > 10_000
+    assert "test: 6 problems x 2 samples" in said
+    assert "paired gain" in said
+    splits = [(row["split"], row["step"]) for row in read_run(whole).evaluations()]
+    assert splits[:2] == [("validation", 0), ("test", 0)], "the base model comes first"
+    assert [step for split, step in splits if split == "test" and step > 0] != [], "the trained one is tested"
+    assert len([split for split, _ in splits if split == "test"]) == 2, "the test split is used once for each model"
+
+
+def test_a_rollout_is_dumped_with_what_a_reader_needs(runs: Any) -> None:
+    row = read_run(runs[0]).rollouts(2)[0]
+    assert len(row["token_ids"]) == len(row["behaviour_logprobs"])
+    assert row["entropies"] == [] or len(row["entropies"]) == len(row["token_ids"])
+    assert (runs[0] / "rollouts" / row["images"][0]).is_file()
+    assert {"reason", "extracted", "advantage", "kept", "source", "gold", "text"} <= set(row)
+
+
+def test_a_checkpoint_loads_in_transformers(runs: Any) -> None:
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    folder = runs[0] / "checkpoints" / "step_4"
+    assert AutoModelForImageTextToText.from_pretrained(folder).num_parameters() > 100_000
+    assert AutoProcessor.from_pretrained(folder).chat_template
+
+
+def test_report_eval_and_predict_work_on_the_run(runs: Any, tmp_path: Path) -> None:
+    whole = runs[0]
+    assert "paired gain" in _ok("report", str(whole))
+    model = str(whole / "checkpoints" / "step_4")
+    assert "eval/pass@2" in _ok("eval", QUICKSTART, *SMALL, "--model", model)
+    problem = make_problem("right_triangle", 1, 5)
+    picture = tmp_path / "diagram.png"
+    picture.write_bytes(problem.picture)
+    said = _ok("predict", model, str(picture), problem.question, "--gold", problem.answer, "--max-new-tokens", "32")
+    assert "verdict: " in said
+
+
+def test_sft_writes_a_model_that_train_takes(tmp_path: Path) -> None:
+    config = {
+        "run": {"dir": str(tmp_path / "sft")},
+        "model": {"path": "starter"},
+        "data": {"train": {"kind": "geosynth", "count": 8}},
+        "sft": {"steps": 2, "batch_size": 4},
+    }
+    path = tmp_path / "sft.yaml"
+    path.write_text(yaml.safe_dump(config))
+    assert "loss" in _ok("sft", str(path))
+    assert (tmp_path / "sft" / "model" / "model.safetensors").is_file()
+    refused = RUNNER.invoke(app, ["sft", str(path)])
+    assert refused.exit_code == 2
+    assert "already there" in refused.output
+
+
+@pytest.mark.parametrize("command", ["train", "sft", "eval", "predict", "report"])
+def test_help_has_an_example(command: str) -> None:
+    said = _ok(command, "--help")
+    assert f"Example: uec-vlm {command}" in " ".join(said.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["train", "none.yaml"], "no such configuration file"),
+        (["train", QUICKSTART, "run.sed=1"], "did you mean 'seed'"),
+        (["train", QUICKSTART, "model.path=./none", "run.dir=DIR"], "no such folder"),
+        (["train", QUICKSTART, "run.dir=DIR", "--resume"], "holds no checkpoint"),
+        (["train", QUICKSTART, "data.train.kind=parquet", "data.train.path=none.parquet", "run.dir=DIR"], "none.parquet"),
+        (["report", "DIR"], "is no run folder"),
+        (["predict", "starter", "none.png", "Find x."], "no such picture file"),
+    ],
+)
+def test_what_the_user_can_mend_is_said_without_a_traceback(arguments: list[str], told: str, tmp_path: Path) -> None:
+    result = RUNNER.invoke(app, [argument.replace("DIR", str(tmp_path / "run")) for argument in arguments])
+    assert result.exit_code == 2, result.output
+    assert told in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_resume_with_other_settings_is_refused(runs: Any) -> None:
+    result = RUNNER.invoke(
+        app, ["train", QUICKSTART, f"run.dir={runs[0]}", "run.steps=6", *SMALL, "update.learning_rate=1e-5", "--resume"]
+    )
+    assert result.exit_code == 2
+    assert "update.learning_rate" in result.output
+
+
+def test_a_folder_with_a_run_is_not_overwritten(runs: Any) -> None:
+    result = RUNNER.invoke(app, ["train", QUICKSTART, f"run.dir={runs[0]}", *SMALL])
+    assert result.exit_code == 2
+    assert "already holds a run" in result.output
