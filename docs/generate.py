@@ -1,0 +1,91 @@
+"""Writes the reference pages that come from the code: `python docs/generate.py`. A test compares them with the code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from uec_vlm.config import RunConfig, SftConfig
+from uec_vlm.metrics import markdown_table
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def metrics_page() -> str:
+    """`docs/metrics.md`."""
+    return (
+        "# Metrics\n\nThe names in `metrics.jsonl` and TensorBoard, from `uec_vlm/metrics.py`. A `*` stands for one "
+        "word; a mean is over everything in the step, weighted by what it counts.\n\n" + markdown_table() + "\n"
+    )
+
+
+def keys_page() -> str:
+    """`docs/configuration.md`."""
+    parts = [
+        "# Configuration keys",
+        "Generated from `uec_vlm/config.py`. The `objective` section is described in [objective.md](objective.md); "
+        "what its presets hold is in `configs/presets/`.",
+    ]
+    for title, kind in (("Training (`uec-vlm train`, `eval`)", RunConfig), ("Supervised (`uec-vlm sft`)", SftConfig)):
+        parts += [f"## {title}", "| key | type | default |\n|---|---|---|\n" + "\n".join(_rows(kind, ""))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _rows(kind: type[BaseModel], prefix: str) -> list[str]:
+    rows = []
+    for name, field in kind.model_fields.items():
+        inner = [part for part in _parts(field.annotation) if isinstance(part, type) and issubclass(part, BaseModel)]
+        default = "required" if field.is_required() else _shown(field.default)
+        if len(inner) == 1:
+            if default == "`null`":
+                rows.append(f"| `{prefix}{name}` | null, or a section | {default} |")
+            rows += _rows(inner[0], f"{prefix}{name}.")
+        elif inner and name in ("validation", "test"):
+            rows.append(f"| `{prefix}{name}` | as `{prefix}train` | {default} |")
+        elif inner:
+            for part in inner:
+                rows += [f"| `{prefix}{name}` | {part.__name__}: {(part.__doc__ or '').splitlines()[0]} | {default} |"]
+                rows += [row for row in _rows(part, f"{prefix}{name}.") if ".kind`" not in row]
+        else:
+            rows.append(f"| `{prefix}{name}` | {_type(field.annotation, field.metadata)} | {default} |")
+    return rows
+
+
+def _parts(annotation: Any) -> list[Any]:
+    arguments = getattr(annotation, "__args__", ())
+    return [part for argument in arguments for part in _parts(argument)] if arguments else [annotation]
+
+
+def _type(annotation: Any, bounds: Sequence[Any] = ()) -> str:
+    """A type in words: `int ≥ 1 or null`, `one of sdpa, eager`."""
+    if get_origin(annotation) is Annotated:
+        inner, *metadata = get_args(annotation)
+        return _type(inner, [item for info in metadata for item in getattr(info, "metadata", [info])])
+    if get_origin(annotation) is Literal:
+        return "one of " + ", ".join(str(value) for value in get_args(annotation))
+    if get_origin(annotation) in (Union, UnionType):
+        return " or ".join("null" if part is NoneType else _type(part) for part in get_args(annotation))
+    if get_origin(annotation) is tuple:
+        return "list of " + _type(get_args(annotation)[0])
+    limits = [f"{sign} {getattr(item, name)}" for item in bounds for name, sign in _BOUNDS if hasattr(item, name)]
+    return " ".join([getattr(annotation, "__name__", str(annotation)), *limits])
+
+
+_BOUNDS = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, BaseModel):
+        return "see below"
+    return f"`{default}`".replace("None", "null")
+
+
+PAGES = {"docs/metrics.md": metrics_page, "docs/configuration.md": keys_page}
+
+if __name__ == "__main__":
+    for path, page in PAGES.items():
+        (ROOT / path).write_text(page(), encoding="utf-8")
