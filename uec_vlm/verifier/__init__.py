@@ -14,7 +14,17 @@ if TYPE_CHECKING:
     from uec_vlm.verifier.judging import answer_value, judge, normalise_answer
     from uec_vlm.verifier.policy import CORRECT_REASONS, DEFAULT_POLICY, REASONS, Policy
 
-__all__ = ["CORRECT_REASONS", "DEFAULT_POLICY", "FORMATS", "REASONS", "Policy", "answer_value", "has_format", "judge", "normalise_answer"]
+__all__ = [
+    "CORRECT_REASONS",
+    "DEFAULT_POLICY",
+    "FORMATS",
+    "REASONS",
+    "Policy",
+    "answer_value",
+    "has_format",
+    "judge",
+    "normalise_answer",
+]
 
 _HOMES = {
     "FORMATS": "format",

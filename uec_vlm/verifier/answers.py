@@ -1,4 +1,4 @@
-"""The text of one answer in, its syntax tree out: lists, relations, ratios, unions, units, then expressions.
+"""The text of one answer in, its syntax tree out: lists, relations, ratios, unions, then quantities.
 
 An answer can often be read in more than one way (`1,234` is a number or two; `2m` is two metres or twice m), so
 `readings` gives the trees one after another, the likeliest first. Sentences are a separate, last reading.
@@ -9,28 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-from uec_vlm.verifier.grammar import expression, number
 from uec_vlm.verifier.lexer import Token, has_digit_groups, tokens
-from uec_vlm.verifier.limits import MAX_ANSWER_CHARS, MAX_ITEMS, LimitError, ParseError
-from uec_vlm.verifier.nodes import Add, Fn, Mul, Name, Node, Num, Quantity, Rel, Seq, Sym
+from uec_vlm.verifier.limits import MAX_ANSWER_CHARS, MAX_ITEMS, LimitError, ParseError, words
+from uec_vlm.verifier.nodes import Name, Node, Num, Rel, Seq
+from uec_vlm.verifier.quantities import quantity
 from uec_vlm.verifier.spelling import plain
-from uec_vlm.verifier.units import conversion, unit_of
-from uec_vlm.verifier.vocabulary import HEADS, SMALL_WORDS, is_label
+from uec_vlm.verifier.vocabulary import HEADS
 
-_OPEN = frozenset({"(", "[", "{", "\\{", "langle", "lfloor", "lceil"})
-_CLOSE = frozenset({")", "]", "}", "\\}", "rangle", "rfloor", "rceil"})
-_RELATIONS = frozenset(
-    {"=", "<", ">", "le", "ge", "ne", "approx", "cong", "sim", "parallel", "perp", "in", "equiv", "to"}
-)
-_COPULAS = frozenset({"is", "are", "equals", "equal", "measures", "be", "was"})
-_IGNORED_ENDS = frozenset({".", ",", ";", ":", "**", "\\\\", '"', "`", "'", "therefore", "to", "&", "equiv"})
-_HEDGES = frozenset(
-    {"about", "approximately", "roughly", "exactly", "approx", "only", "just", "around", "both", "either", "simply"}
-)
-_NEGATIONS = frozenset({"not", "isn't", "never", "no", "neither", "nor", "cannot", "except", "unknown", "without"})
-_ANNOUNCING = frozenset(
-    {"answer", "final", "the", "ans", "therefore", "so", "thus", "hence", "result", "solution", "value"}
-)
+_OPEN = words("( [ { \\{ langle lfloor lceil")
+_CLOSE = words(") ] } \\} rangle rfloor rceil")
+_RELATIONS = words("= < > le ge ne approx cong sim parallel perp in equiv to")
+_RELATION_WORDS = {"parallel": "parallel", "perpendicular": "perp", "congruent": "cong", "similar": "sim"}
+_COPULAS = words("is are equals equal measures be was")
+_IGNORED_ENDS = words(". , ; : ** \\\\ ` therefore to & equiv")
+_IGNORED_STARTS = _IGNORED_ENDS | {"=", "approx", '"', "'"}
+_HEDGES = words("about approximately roughly exactly approx only just around both either simply")
+_NEGATIONS = words("not isn't never no neither nor cannot except unknown without")
+_ANNOUNCING = words("answer final the ans therefore so thus hence result solution value")
+_SINGLE_LETTER_UNITS = frozenset("msghLluNJWt")
+_FUNCTION_NAMES = frozenset("fghFGHPQpVST")
 
 
 def readings(text: str, *, is_gold: bool = False) -> Iterator[Node]:
@@ -43,10 +40,8 @@ def readings(text: str, *, is_gold: bool = False) -> Iterator[Node]:
     for group_digits in (True, False):
         if not group_digits and not has_digit_groups(text):
             break
-        row = _strip(tokens(text, group_digits=group_digits))
-        for single_letters in (False,) if is_gold else (True, False):
-            if single_letters and not _has_single_letter(row):
-                continue
+        row = _relation_words(_strip(tokens(text, group_digits=group_digits)))
+        for single_letters in (False,) if is_gold or not _has_single_letter(row) else (True, False):
             try:
                 node = _several(row, single_letters)
             except (ParseError, LimitError) as error:
@@ -63,21 +58,21 @@ def readings(text: str, *, is_gold: bool = False) -> Iterator[Node]:
 
 
 def sentence(text: str) -> Node:
-    """The answer at the end of a sentence: "The measure of angle ABC is 45 degrees". Raises ParseError if there is none."""
+    """What a sentence states at its end: "The measure of angle ABC is 45 degrees". Raises ParseError if nothing."""
     row = _strip(tokens(plain(text)))
-    words = [token.text.casefold() for token in row]
-    if any(word in _NEGATIONS for word in words):
+    folded = [token.text.casefold() for token in row]
+    if any(word in _NEGATIONS for word in folded):
         raise ParseError("a negation")
-    place = max((i for i, word in enumerate(words) if word in _COPULAS or word in ("=", ":")), default=-1)
+    place = max((i for i, word in enumerate(folded) if word in _COPULAS or word in ("=", ":")), default=-1)
     if place < 0:
         return _several(_drop_announcement(row), True)
     if any(token.kind == "num" and not _named_number(row, i) for i, token in enumerate(row[:place])):
         raise ParseError("numbers before the verb")
+    if folded[place] == ":" and not set(folded[:place]) & _ANNOUNCING:
+        raise ParseError("a label that announces nothing")
     rest = row[place + 1 :]
     if rest and rest[0].text == "to":  # "is equal to"
         rest = rest[1:]
-    if words[place] in (":",) and not set(words[:place]) & _ANNOUNCING:
-        raise ParseError("a label that announces nothing")
     return _several(_strip(rest), True)
 
 
@@ -96,23 +91,38 @@ def _named_number(row: list[Token], at: int) -> bool:
 
 
 def _has_single_letter(row: list[Token]) -> bool:
-    return any(token.kind == "word" and len(token.text) == 1 and token.text in "msghLluNJWt" for token in row)
+    return any(token.kind == "word" and token.text in _SINGLE_LETTER_UNITS for token in row)
 
 
 def _strip(row: list[Token]) -> list[Token]:
-    """Drop punctuation and empty signs at both ends."""
+    """Drop punctuation and empty signs at both ends; dots that say "and so on" stay."""
     start, end = 0, len(row)
-    while (
-        start < end
-        and row[start].kind != "num"
-        and (row[start].text in _IGNORED_ENDS or row[start].text in ("=", "approx"))
-    ):
+    while start < end and row[start].kind != "num" and row[start].text in _IGNORED_STARTS:
         start += 1
-    while (
-        end > start and row[end - 1].kind != "num" and row[end - 1].text in _IGNORED_ENDS and row[end - 1].text != "'"
-    ):
+    quoted = any(token.text == '"' for token in row[:start])
+    if [token.text for token in row[max(start, end - 3) : end]] == ["."] * 3:
+        return row[start:end]
+    while end > start and row[end - 1].kind != "num":
+        text = row[end - 1].text
+        if text not in _IGNORED_ENDS and not (quoted and text == '"'):
+            break
         end -= 1
     return row[start:end]
+
+
+def _relation_words(row: list[Token]) -> list[Token]:
+    """`AB is parallel to CD` with the sign in place of the words."""
+    if not any(token.kind == "word" and token.text in _RELATION_WORDS for token in row):
+        return row
+    out: list[Token] = []
+    for token in row:
+        if token.kind == "word" and token.text in _RELATION_WORDS:
+            while out and out[-1].text in ("is", "are"):
+                out.pop()
+            out.append(token._replace(kind="cmd", text=_RELATION_WORDS[token.text]))
+        elif not (token.text == "to" and out and out[-1].text in _RELATION_WORDS.values()):
+            out.append(token)
+    return out
 
 
 # ------------------------------------------------------------------------------------------------------------- lists
@@ -123,7 +133,7 @@ def _several(row: list[Token], single_letters: bool) -> Node:
     groups = _split(row, (";", "\\\\"))
     if len(groups) > 1:
         return Seq("list", tuple(_several(group, single_letters) for group in groups))
-    parts = _split(row, (",", "and", "or", "lor", "land", "&"))
+    parts = _split(groups[0] if groups else row, (",", "and", "or", "lor", "land", "&"))
     if not parts:
         raise ParseError("empty")
     if len(parts) == 1:
@@ -138,13 +148,8 @@ def _split(row: list[Token], signs: tuple[str, ...]) -> list[list[Token]]:
     parts: list[list[Token]] = [[]]
     depth = 0
     for token in row:
-        text = token.text
-        if token.kind != "word":
-            if text in _OPEN or (token.kind == "env" and text == "begin"):
-                depth += 1
-            elif text in _CLOSE or (token.kind == "env" and text == "end"):
-                depth -= 1
-        if depth == 0 and text in signs and not (token.kind == "op" and text == "&" and token.roman):
+        depth += _step(token)
+        if depth == 0 and token.text in signs:
             parts.append([])
         else:
             parts[-1].append(token)
@@ -152,6 +157,15 @@ def _split(row: list[Token], signs: tuple[str, ...]) -> list[list[Token]]:
     if len(parts) > MAX_ITEMS:
         raise LimitError("too many items")
     return parts
+
+
+def _step(token: Token) -> int:
+    """How a token changes the depth of brackets."""
+    if token.kind == "word" or token.kind == "num":
+        return 0
+    if token.kind == "env":
+        return 1 if token.text == "begin" else -1
+    return 1 if token.text in _OPEN else -1 if token.text in _CLOSE else 0
 
 
 # --------------------------------------------------------------------------------------------------------- relations
@@ -163,207 +177,66 @@ def _statement(row: list[Token], single_letters: bool) -> Node:
     members: list[list[Token]] = [[]]
     depth = 0
     for token in row:
-        text = token.text
-        if token.kind != "word":
-            if text in _OPEN or (token.kind == "env" and text == "begin"):
-                depth += 1
-            elif text in _CLOSE or (token.kind == "env" and text == "end"):
-                depth -= 1
-            if depth == 0 and text in _RELATIONS and (token.kind == "cmd" or text in "=<>"):
-                ops.append(text)
-                members.append([])
-                continue
-        elif depth == 0 and text in _COPULAS:
-            if not (text == "equal" or (ops and not members[-1])):
-                ops.append("=")
-                members.append([])
-            continue
-        members[-1].append(token)
+        depth += _step(token)
+        if depth or not _relates(token):
+            members[-1].append(token)
+        elif token.kind != "word":
+            ops.append(token.text)
+            members.append([])
+        elif not (token.text == "equal" and ops and not members[-1]):  # "is equal"
+            ops.append("=")
+            members.append([])
     if not ops:
         return _member(row, single_letters)
     if any(not member for member in members):
         raise ParseError("a relation without a side")
-    sides = [_side(member, single_letters, last=i == len(members) - 1) for i, member in enumerate(members)]
+    last = len(members) - 1
+    sides = [_side(member, single_letters, last=index == last) for index, member in enumerate(members)]
     return Rel(tuple(ops), tuple(sides))
 
 
+def _relates(token: Token) -> bool:
+    if token.kind == "word":
+        return token.text in _COPULAS
+    return token.text in _RELATIONS and (token.kind == "cmd" or token.text in "=<>")
+
+
 def _side(row: list[Token], single_letters: bool, *, last: bool) -> Node:
-    """One side of a relation; a side other than the last may be a plain description ("Area of ABC")."""
+    """One side of a relation; a side other than the last may be a plain description ("Area of ABC", "f(3)")."""
+    if not last and len(row) > 3 and row[0].text in _FUNCTION_NAMES and row[1].text == "(" and row[-1].text == ")":
+        return Name("text", " ".join(token.text for token in row))
     try:
         return _member(row, single_letters)
     except ParseError:
         if last or any(token.kind == "num" and not _named_number(row, i) for i, token in enumerate(row)):
             raise
         if not all(token.kind in ("word", "num") or token.text in HEADS or token.text in "()[]{}_'" for token in row):
-            function = row[0].kind == "word" and len(row) == 4 and row[1].text == "("
-            if not function:
-                raise
+            raise
         return Name("text", " ".join(token.text for token in row))
 
 
 def _member(row: list[Token], single_letters: bool) -> Node:
     """A ratio, a union, or a quantity."""
-    row = _unhedged(row)
-    ratio = _split(row, (":", "to"))
-    if len(ratio) > 1:
-        return Seq("ratio", tuple(_quantity(part, single_letters) for part in ratio))
-    union = _split(row, ("cup",))
-    if len(union) > 1:
-        return Seq("union", tuple(_quantity(part, single_letters) for part in union))
-    return _quantity(row, single_letters)
-
-
-def _unhedged(row: list[Token]) -> list[Token]:
     start = 0
     while start < len(row) and row[start].kind == "word" and row[start].text.casefold() in _HEDGES:
         start += 1
-    return row[start:]
-
-
-# ------------------------------------------------------------------------------------------------------------- units
-
-
-def _quantity(row: list[Token], single_letters: bool) -> Node:
-    """An expression with the unit behind it, if there is one."""
-    if not row:
-        raise ParseError("empty")
-    if row[0].text in ("usd", "eur", "gbp", "€", "£", "¥", "₹") and row[0].kind != "word" and len(row) > 1:
-        unit = unit_of(row[:1], single_letters=False) or ""
-        return Quantity(expression(row[1:]), unit)
-    if len(row) == 1:
-        if row[0].kind == "num":
-            return number(row[0].text)
-    elif row[-1].kind != "num" or row[-1].text in "23":
-        feet = _feet_and_inches(row) or _compound(row, single_letters)
-        if feet is not None:
-            return feet
-        for start in range(max(1, len(row) - 14), len(row)):
-            if not _may_start_unit(row, start):
-                continue
-            unit = unit_of(row[start:], single_letters=single_letters)
-            if unit is not None and _ends_value(row[start - 1]):
-                return Quantity(expression(row[:start]), unit)
-        words = _trailing_words(row)
-        if words:
-            return Quantity(expression(row[:-words]), "thing")
-    node = expression(row)
-    if isinstance(node, Fn) and node.name == "deg":
-        return Quantity(node.args[0], "deg")
-    return node
-
-
-def _may_start_unit(row: list[Token], start: int) -> bool:
-    token = row[start]
-    return token.kind == "word" or token.text in ("usd", "eur", "gbp", "€", "£", "¥", "₹", "/")
-
-
-def _ends_value(token: Token) -> bool:
-    """Whether a unit may follow: a number, a closed group, pi, a root sign's argument, a factorial."""
-    return (
-        token.kind == "num"
-        or token.text in _CLOSE
-        or token.text in ("pi", "!", "|", "%")
-        or (token.kind == "word" and len(token.text) == 1)
-    )
-
-
-def _trailing_words(row: list[Token]) -> int:
-    """How many words in `\\text{}` end the row behind a value: they name what is counted (`12 \\text{ yachts}`)."""
-    count = 0
-    for token in reversed(row):
-        if (
-            token.kind != "word"
-            or not token.roman
-            or len(token.text) < 3
-            or token.text.casefold() in SMALL_WORDS | _NEGATIONS
-        ):
-            break
-        if is_label(token):
-            break
-        count += 1
-    if not 0 < count <= 3 or count >= len(row) or not _ends_value(row[-count - 1]):
-        return 0
-    return count
-
-
-def _compound(row: list[Token], single_letters: bool) -> Node | None:
-    """`5 ft 6 in`, `1 hour 30 minutes`: numbers with units of one dimension add."""
-    if row[0].kind != "num" or sum(token.kind == "num" for token in row) < 2:
-        return None
-    parts: list[list[Token]] = []
-    for token in row:
-        if token.kind == "num":
-            parts.append([token])
-        else:
-            parts[-1].append(token)
-    total: list[Node] = []
-    last_unit = ""
-    for part in parts:
-        unit = unit_of(part[1:], single_letters=True) if len(part) > 1 else None
-        if unit is None or unit == "thing":
-            return None
-        factor = conversion(unit, last_unit) if last_unit else Fraction(1)
-        if factor is None:
-            return None
-        last_unit = last_unit or unit
-        total.append(Num(number(part[0].text).value * factor))
-    return Quantity(Add(tuple(total)), last_unit)
-
-
-def _feet_and_inches(row: list[Token]) -> Node | None:
-    """`5'`, `6''`, `5' 6''` are feet and inches; `45^\\circ 30' 15''` are degrees, minutes and seconds of arc."""
-    values: list[tuple[Fraction, str]] = []
-    at = 0
-    degrees = False
-    while at < len(row):
-        if row[at].kind != "num":
-            return None
-        value = number(row[at].text).value
-        at += 1
-        signs = ""
-        while at < len(row) and row[at].kind != "num":
-            signs += row[at].text
-            at += 1
-        signs = signs.replace("{", "").replace("}", "").replace("^", "").replace("prime", "'").replace('"', "''")
-        if signs in ("circ", "degree") and not values:
-            degrees = True
-            values.append((value, "deg"))
-        elif signs in ("'", "''"):
-            minutes, seconds = ("arcmin", "arcsec") if degrees else ("ft", "in")
-            values.append((value, minutes if signs == "'" else seconds))
-        else:
-            return None
-    unit = values[0][1] if values else ""
-    if not values or (degrees and len(values) == 1):
-        return None
-    total = sum((value * (conversion(name, unit) or 0) for value, name in values), Fraction(0))
-    return Quantity(Num(total), unit)
+    row = row[start:]
+    ratio = _split(row, (":", "to"))
+    if len(ratio) > 1:
+        return Seq("ratio", tuple(quantity(part, single_letters) for part in ratio))
+    union = _split(row, ("cup",))
+    if len(union) > 1:
+        return Seq("union", tuple(quantity(part, single_letters) for part in union))
+    return quantity(row, single_letters)
 
 
 def _decimal_comma(text: str) -> Node | None:
     """`1,22` and `0,111` as decimal numbers, when the comma cannot group digits."""
     text = text.strip().strip("$").strip()
     head, comma, tail = text.partition(",")
-    if not comma or not tail.isdigit() or not head.lstrip("-").isdigit() or not tail.isascii() or not head.isascii():
+    whole = head.removeprefix("-")
+    if not comma or len(text) > 20 or not (tail.isdigit() and whole.isdigit() and text.isascii()):
         return None
-    if (len(tail) == 3 and head.lstrip("-") != "0") or len(text) > 20:
+    if len(tail) == 3 and whole != "0":
         return None
-    value = Num(Fraction(f"{head}.{tail}"), len(tail))
-    return Mul((Num(Fraction(1)), value)) if False else value
-
-
-def names_in(node: Node) -> bool:
-    """Whether a tree is made of names only: what may stand on the left of `= 5` without being part of the answer."""
-    if isinstance(node, Name):
-        return True
-    if isinstance(node, Sym):
-        return node.name not in ("pi", "e", "oo") and not node.name[0].isdigit()
-    if isinstance(node, Add):
-        return all(names_in(term) for term in node.terms)
-    if isinstance(node, Mul):
-        return all(names_in(factor) or factor == Num(Fraction(-1)) for factor in node.factors)
-    if isinstance(node, Fn):
-        return all(names_in(arg) for arg in node.args)
-    if isinstance(node, Seq):
-        return bool(node.items) and all(names_in(item) for item in node.items)
-    return hasattr(node, "base") and names_in(node.base) and getattr(node, "exponent", None) == Num(Fraction(-1))
+    return Num(Fraction(f"{head}.{tail}"), len(tail))

@@ -10,8 +10,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import NamedTuple
 
-from uec_vlm.verifier.limits import MAX_MONOMIALS, MAX_POWER_BITS, MAX_WORK
-from uec_vlm.verifier.nodes import Add, Fn, Mul, Node, Num, Pow, Sym
+from uec_vlm.verifier.limits import MAX_MONOMIALS, MAX_POWER_BITS, Work
+from uec_vlm.verifier.nodes import Add, Fn, Mul, Name, Node, Num, Pow, Sym
 
 Monomial = tuple[tuple[str, Fraction], ...]
 Poly = dict[Monomial, Fraction]
@@ -36,29 +36,46 @@ class Undefined(Exception):
     """A division by zero: the expression has no value."""
 
 
-class _Work:
-    """Counts monomial multiplications of one evaluation."""
-
-    def __init__(self) -> None:
-        self.left = MAX_WORK
-
-    def spend(self, amount: int) -> None:
-        self.left -= amount
-        if self.left < 0:
-            raise Unsupported
+def exact(node: Node, work: Work | None = None) -> Ratio:
+    """The exact form of an expression. Raises Unsupported, Undefined on a division by zero, LimitError."""
+    return _exact(node, work or Work())
 
 
-def exact(node: Node) -> Ratio:
-    """The exact form of an expression. Raises Unsupported, or Undefined on a division by zero."""
-    return _exact(node, _Work())
-
-
-def same(a: Ratio, b: Ratio) -> bool:
+def same(a: Ratio, b: Ratio, work: Work | None = None) -> bool:
     """Whether two exact forms are equal (as functions of their variables)."""
     if a.bottom == b.bottom:
         return a.top == b.top
-    work = _Work()
+    work = work or Work()
     return _times(a.top, b.bottom, work) == _times(b.top, a.bottom, work)
+
+
+def proportional(a: Ratio, b: Ratio) -> Fraction | None:
+    """The number c with top(a) = c top(b), if there is one and neither is zero: the equations a = 0, b = 0 are one."""
+    if not a.top or a.top.keys() != b.top.keys():
+        return None
+    ratios = {a.top[monomial] / b.top[monomial] for monomial in a.top}
+    return ratios.pop() if len(ratios) == 1 else None
+
+
+def difference(a: Ratio, b: Ratio, work: Work) -> Ratio:
+    """a - b."""
+    return _plus(a, Ratio({monomial: -value for monomial, value in b.top.items()}, b.bottom), work)
+
+
+def linear(form: Ratio) -> tuple[str, Fraction, Fraction] | None:
+    """(x, slope, constant) of a form that is slope * x + constant over the rationals, else None."""
+    scale = form.bottom.get(_ONE) if len(form.bottom) == 1 else None
+    if scale is None or not form.top:
+        return None
+    name, slope, constant = "", Fraction(0), Fraction(0)
+    for monomial, value in form.top.items():
+        if monomial == _ONE:
+            constant = value / scale
+        elif len(monomial) == 1 and monomial[0][1] == 1 and not name and monomial[0][0] not in ("pi", "e", "i"):
+            name, slope = monomial[0][0], value / scale
+        else:
+            return None
+    return (name, slope, constant) if name else None
 
 
 def rational(form: Ratio) -> Fraction | None:
@@ -72,13 +89,14 @@ def rational(form: Ratio) -> Fraction | None:
     return None
 
 
-def _exact(node: Node, work: _Work) -> Ratio:
+def _exact(node: Node, work: Work) -> Ratio:
     if isinstance(node, Num):
         return Ratio({_ONE: node.value} if node.value else {}, {_ONE: Fraction(1)})
-    if isinstance(node, Sym):
-        if node.name == "oo":
+    if isinstance(node, Sym | Name):
+        name = atom(node)
+        if name == "oo":
             raise Unsupported
-        return Ratio({((node.name, Fraction(1)),): Fraction(1)}, {_ONE: Fraction(1)})
+        return Ratio({((name, Fraction(1)),): Fraction(1)}, {_ONE: Fraction(1)})
     if isinstance(node, Add):
         total = _exact(node.terms[0], work)
         for term in node.terms[1:]:
@@ -97,7 +115,14 @@ def _exact(node: Node, work: _Work) -> Ratio:
     raise Unsupported
 
 
-def _function(node: Fn, work: _Work) -> Ratio:
+def atom(node: Sym | Name) -> str:
+    """The name by which a variable or a geometric name is known in exact forms; never starts with a digit."""
+    if isinstance(node, Name):
+        return f"{node.head}:{node.label}"
+    return node.name if not node.name[0].isdigit() else f"#{node.name}"
+
+
+def _function(node: Fn, work: Work) -> Ratio:
     if node.name == "pct":
         inner = _exact(node.args[0], work)
         return Ratio({m: c / 100 for m, c in inner.top.items()}, inner.bottom)
@@ -118,7 +143,7 @@ def _function(node: Fn, work: _Work) -> Ratio:
     raise Unsupported
 
 
-def _binomial(node: Fn, work: _Work) -> Ratio:
+def _binomial(node: Fn, work: Work) -> Ratio:
     n, k = (rational(_exact(arg, work)) for arg in node.args)
     if n is None or k is None or n.denominator != 1 or k.denominator != 1 or not 0 <= k <= n <= 200:
         raise Unsupported
@@ -131,14 +156,14 @@ def _binomial(node: Fn, work: _Work) -> Ratio:
 # -------------------------------------------------------------------------------------------------- sums and products
 
 
-def _plus(a: Ratio, b: Ratio, work: _Work) -> Ratio:
+def _plus(a: Ratio, b: Ratio, work: Work) -> Ratio:
     if a.bottom == b.bottom:
         return Ratio(_sum(a.top, b.top, work), a.bottom)
     top = _sum(_times(a.top, b.bottom, work), _times(b.top, a.bottom, work), work)
     return Ratio(top, _times(a.bottom, b.bottom, work))
 
 
-def _sum(a: Poly, b: Poly, work: _Work) -> Poly:
+def _sum(a: Poly, b: Poly, work: Work) -> Poly:
     work.spend(len(b))
     total = dict(a)
     for monomial, coefficient in b.items():
@@ -152,7 +177,7 @@ def _sum(a: Poly, b: Poly, work: _Work) -> Poly:
     return total
 
 
-def _times(a: Poly, b: Poly, work: _Work) -> Poly:
+def _times(a: Poly, b: Poly, work: Work) -> Poly:
     if len(b) == 1 and (unit := b.get(_ONE)) is not None:
         return a if unit == 1 else {m: c * unit for m, c in a.items()}
     work.spend(len(a) * len(b))
@@ -209,7 +234,7 @@ def _settle(exponents: dict[str, Fraction]) -> tuple[Monomial, Fraction]:
 # -------------------------------------------------------------------------------------------------- powers and roots
 
 
-def _power(base: Ratio, exponent: Ratio, work: _Work) -> Ratio:
+def _power(base: Ratio, exponent: Ratio, work: Work) -> Ratio:
     power = rational(exponent)
     if power is None:
         raise Unsupported
@@ -228,7 +253,7 @@ def _power(base: Ratio, exponent: Ratio, work: _Work) -> Ratio:
     return Ratio(_times(top.top, bottom.bottom, work), _times(top.bottom, bottom.top, work))
 
 
-def _whole_power(base: Ratio, power: int, work: _Work) -> Ratio:
+def _whole_power(base: Ratio, power: int, work: Work) -> Ratio:
     if power < 0:
         if not base.top:
             raise Undefined
@@ -252,7 +277,7 @@ def _whole_power(base: Ratio, power: int, work: _Work) -> Ratio:
     return Ratio(top, bottom)
 
 
-def _monomial_root(monomial: Monomial, coefficient: Fraction, power: Fraction, work: _Work) -> Ratio:
+def _monomial_root(monomial: Monomial, coefficient: Fraction, power: Fraction, work: Work) -> Ratio:
     """(c * monomial) ** power for a fractional power, where that is one monomial for sure."""
     exponents: dict[str, Fraction] = {}
     for atom, exponent in monomial:
@@ -273,7 +298,7 @@ def _monomial_root(monomial: Monomial, coefficient: Fraction, power: Fraction, w
     return Ratio({kept: factor}, {_ONE: Fraction(1)})
 
 
-def _factors(value: int, work: _Work) -> list[tuple[int, int]]:
+def _factors(value: int, work: Work) -> list[tuple[int, int]]:
     """The prime factors of a small whole number, by trial division."""
     if value > _MAX_RADICAND:
         raise Unsupported

@@ -22,7 +22,8 @@ _BOX_SCAN = re.compile(r"\\{1,4}(?:boxed|fbox|framebox)\s*\{|\\[\s\S]|[{}]")
 _BOX_START = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{")
 _SPECIAL = re.compile(r"<\|[a-z_]{1,20}\|>|</s>|<eos>|<end_of_turn>")
 _JOIN = re.compile(
-    r"\\(?:text|mbox|mathrm)\s*\{\s*(?:and|or|,)?\s*\}|\\(?:q?quad|[,;:! ()\[\]]|\\|lor|land)|\band\b|\bor\b|[\s,;$&|~和或、，]"
+    r"\\(?:text|mbox|mathrm)\s*\{\s*(?:and|or|,)?\s*\}|\\(?:q?quad|[,;:! ()\[\]]|\\|lor|land)|\band\b|\bor\b|"
+    r"[\s,;$&|~和或、，]"
 )
 _SEPARATOR = re.compile(r",|;|and|or|\\lor|&|和|或|、")
 _NAME = re.compile(r"(?:[A-Za-z]|\\[a-z]+)(?:'|_\{?\w{1,8}\}?)?(?:\([a-z]\))?\s*=\s*$")
@@ -47,37 +48,30 @@ class Extraction:
 def extract(response: str, *, finish_reason: str | None = None, policy: Policy = DEFAULT_POLICY) -> Extraction:
     """Find the answer of a completion. Total on every string."""
     cut = finish_reason == "length"
-    region = response
     closed = response.rfind("</think>")
-    if closed >= 0:
-        region = response[closed + 8 :]
-    elif "<think>" in response:
+    if closed < 0 and "<think>" in response:
         return Extraction("none", cut=True)
+    region = response[closed + 8 :] if closed >= 0 else response
     special = _SPECIAL.search(region)
     if special:
         region = region[: special.start()]
     tag = region.rfind("<answer>") if policy.accept_answer_tag else -1
-    tag_closed = False
     if tag >= 0:
         end = region.find("</answer>", tag)
-        tag_closed = end >= 0
-        region = region[tag + 8 : end if tag_closed else len(region)]
+        cut = cut and end < 0
+        region = region[tag + 8 : end if end >= 0 else len(region)]
     boxed = in_boxes(region)
     if boxed is not None:
         return boxed
-    if tag >= 0:
-        if cut and not tag_closed:
-            return Extraction("none", cut=True)
-        text = region.strip()
-        return Extraction("tag", text, text) if text else Extraction("none")
     if cut:
         return Extraction("none", cut=True)
-    if policy.accept_stated_answer:
-        text = stated(region) or ""
-        if text:
-            return Extraction("stated", text, text)
-    open_box = _BOX_START.search(region)
-    return Extraction("none", cut=open_box is not None)
+    if tag >= 0:
+        text = region.strip()
+        return Extraction("tag", text, text) if text else Extraction("none")
+    text = (stated(region) or "") if policy.accept_stated_answer else ""
+    if text:
+        return Extraction("stated", text, text)
+    return Extraction("none", cut=_BOX_START.search(region) is not None)
 
 
 def in_boxes(region: str) -> Extraction | None:

@@ -6,9 +6,10 @@ Dress is dropped here: spacing, sizes, fonts, dollar signs, `\\left`, alignment.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
-from uec_vlm.verifier.limits import MAX_DIGITS, MAX_TOKENS, LimitError, ParseError
+from uec_vlm.verifier.limits import MAX_DIGITS, MAX_TOKENS, LimitError, ParseError, words
 
 
 class Token(NamedTuple):
@@ -23,157 +24,63 @@ class Token(NamedTuple):
     roman: bool
 
 
-_DRESS = frozenset(
-    [
-        "left",
-        "right",
-        "big",
-        "Big",
-        "bigg",
-        "Bigg",
-        "bigl",
-        "bigr",
-        "Bigl",
-        "Bigr",
-        "biggl",
-        "biggr",
-        "Biggl",
-        "Biggr",
-        "middle",
-        "displaystyle",
-        "textstyle",
-        "scriptstyle",
-        "scriptscriptstyle",
-        "limits",
-        "nolimits",
-        "large",
-        "Large",
-        "LARGE",
-        "huge",
-        "Huge",
-        "small",
-        "normalsize",
-        "tiny",
-        "bf",
-        "rm",
-        "it",
-        "sf",
-        "tt",
-        "cal",
-        "mathstrut",
-        "strut",
-        "boxed",
-        "fbox",
-        "framebox",
-        "underline",
-        "ensuremath",
-        "centering",
-        "noindent",
-        "hfill",
-        "displaylimits",
-        "bfseries",
-        "itshape",
-        "null",
-        "relax",
-        "mathbin",
-        "mathrel",
-        "mathord",
-        "mathopen",
-        "mathclose",
-        "hline",
-        "smash",
-        "vphantom",
-    ]
+_DRESS = words(
+    "left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr middle displaystyle textstyle "
+    "scriptstyle scriptscriptstyle limits nolimits large Large LARGE huge Huge small normalsize tiny bf rm it sf tt "
+    "cal mathstrut strut boxed fbox framebox underline ensuremath centering noindent hfill displaylimits bfseries "
+    "itshape null relax mathbin mathrel mathord mathopen mathclose hline smash vphantom"
 )
-_SPACES = frozenset(
-    [
-        "quad",
-        "qquad",
-        "enspace",
-        "thinspace",
-        "space",
-        "hspace",
-        "hskip",
-        "nobreakspace",
-        "medspace",
-        "thickspace",
-        "negthinspace",
-    ]
+_SPACES = words("quad qquad enspace thinspace space hspace hskip nobreakspace medspace thickspace negthinspace")
+_ROMAN = words(
+    "text textrm textbf textit textsf texttt textnormal textup textmd mbox hbox mathrm mathbf mathit mathsf mathtt "
+    "mathnormal mathcal mathbb mathfrak mathscr bm pmb boldsymbol operatorname emph unit units si SI"
 )
-_ROMAN = frozenset(
-    [
-        "text",
-        "textrm",
-        "textbf",
-        "textit",
-        "textsf",
-        "texttt",
-        "textnormal",
-        "textup",
-        "textmd",
-        "mbox",
-        "hbox",
-        "mathrm",
-        "mathbf",
-        "mathit",
-        "mathsf",
-        "mathtt",
-        "mathnormal",
-        "mathcal",
-        "mathbb",
-        "mathfrak",
-        "mathscr",
-        "bm",
-        "pmb",
-        "boldsymbol",
-        "operatorname",
-        "emph",
-        "texttt",
-        "unit",
-        "units",
-        "si",
-        "SI",
-        "textstyle",
-    ]
-)
-_ALIAS = {
-    "leq": "le", "leqslant": "le", "leqq": "le", "geq": "ge", "geqslant": "ge", "geqq": "ge", "neq": "ne", "lt": "<",
-    "gt": ">", "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "sfrac": "frac", "nicefrac": "frac", "dbinom": "binom",
-    "tbinom": "binom", "ast": "*", "star": "*", "lbrace": "\\{", "rbrace": "\\}", "lbrack": "[", "rbrack": "]",
-    "lparen": "(", "rparen": ")", "lvert": "|", "rvert": "|", "vert": "|", "mid": "|", "lVert": "parallel",
-    "rVert": "parallel", "Vert": "parallel", "|": "parallel", "colon": ":", "degrees": "degree", "deg": "degree",
-    "textdegree": "degree", "vee": "lor", "wedge": "land", "varphi": "phi", "vartheta": "theta", "varepsilon": "epsilon",
-    "approxeq": "approx", "simeq": "approx", "doteq": "approx", "thickapprox": "approx", "thicksim": "sim",
-    "thinsim": "sim", "shortparallel": "parallel", "bot": "perp", "wideparen": "arc", "overarc": "arc", "frown": "arc",
-    "overparen": "arc", "widehat": "arc", "bigtriangleup": "triangle", "vartriangle": "triangle", "measuredangle": "angle",
-    "sphericalangle": "angle", "varnothing": "emptyset", "implies": "to", "Rightarrow": "to", "rightarrow": "to",
-    "longrightarrow": "to", "Longrightarrow": "to", "arcctg": "arccot", "ctg": "cot", "tg": "tan", "arctg": "arctan",
-    "backslash": "setminus", "bigcup": "cup", "bigcap": "cap", "lang": "langle", "rang": "rangle", "overline": "overline",
-    "bar": "overline", "overleftrightarrow": "line", "overrightarrow": "ray", "vec": "vec", "hat": "hat",
-    "percent": "%", "pounds": "gbp", "euro": "eur", "texteuro": "eur",
+_SKIPPED = words("textcolor colorbox color phantom hphantom label tag vspace")
+_ALIASES = {
+    "le": "leq leqslant leqq", "ge": "geq geqslant geqq", "ne": "neq", "<": "lt", ">": "gt",
+    "frac": "dfrac tfrac cfrac sfrac nicefrac", "binom": "dbinom tbinom", "*": "ast star", "\\{": "lbrace",
+    "\\}": "rbrace", "[": "lbrack", "]": "rbrack", "(": "lparen", ")": "rparen", "|": "lvert rvert vert mid",
+    "parallel": "lVert rVert Vert shortparallel", ":": "colon", "degree": "degrees deg textdegree", "lor": "vee",
+    "land": "wedge", "phi": "varphi", "theta": "vartheta", "epsilon": "varepsilon",
+    "approx": "approxeq simeq doteq thickapprox", "sim": "thicksim", "perp": "bot",
+    "arc": "wideparen overarc frown overparen widehat", "triangle": "bigtriangleup vartriangle",
+    "angle": "measuredangle sphericalangle", "emptyset": "varnothing",
+    "to": "implies Rightarrow rightarrow longrightarrow Longrightarrow", "arccot": "arcctg", "cot": "ctg", "tan": "tg",
+    "arctan": "arctg", "setminus": "backslash", "cup": "bigcup", "cap": "bigcap", "langle": "lang", "rangle": "rang",
+    "overline": "bar", "line": "overleftrightarrow", "ray": "overrightarrow", "%": "percent", "gbp": "pounds",
+    "eur": "euro texteuro",
 }  # fmt: skip
+_ALIAS = {spelling: name for name, spellings in _ALIASES.items() for spelling in spellings.split()}
 
 _TOKEN = re.compile(
     r"""
-    (?P<space>[\s~]+|\\[,;:!>\ /]|\\(?=\n))
-  | (?P<num>\d{1,3}(?:(?:,|\{,\}|,\\!\s{0,2}|\\,|\ |~)\d{3})+(?![\d])(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)
+    (?P<space>[\s~]+|\\[,;:!>\ /]|\\(?=\n|$))
+  | (?P<repeating>\d{0,20}\.\d{0,20}\\(?:overline|bar|dot)\s?\{\d{1,20}\})
+  | (?P<num>\d{1,3}(?:(?:,|\{,\}|,\\!\s{0,2}|\\,|\ |~)\d{3})+(?!\d)(?:(?:\.|\{\.\})\d+)?
+           |\d+(?:(?:\.|\{\.\})\d+)?
+           |\.\d+)
   | (?P<math>\\[()\[\]]|\$+)
   | (?P<row>\\\\)
   | \\(?P<sign>[{}%_\#&|$])
   | \\(?P<cmd>[A-Za-z]+)\*?
   | (?P<word>[^\W\d_]+)
-  | (?P<rel><=|>=|!=|==|:=|=<|\*\*)
+  | (?P<rel><=|>=|!=|==|:=|=<|\*\*|\|\||//)
   | (?P<op>[\S])
     """,
     re.VERBOSE,
 )
-_RELATIONS = {"<=": "le", "=<": "le", ">=": "ge", "!=": "ne"}
+_SIGNS = {"{": "\\{", "}": "\\}", "$": "usd", "|": "parallel"}
+_RELATIONS = {
+    "<=": ("cmd", "le"), "=<": ("cmd", "le"), ">=": ("cmd", "ge"), "!=": ("cmd", "ne"), "||": ("cmd", "parallel"),
+    "//": ("cmd", "parallel"), "==": ("op", "="), ":=": ("op", "="), "**": ("op", "**"),
+}  # fmt: skip
+_PERIOD = re.compile(r"\\[a-z]+\s?\{(\d+)\}")
 _EXPONENT = re.compile(r"[eE]([+-]?\d{1,4})(?![\w.])")
 _GROUPING = re.compile(r"[^\d.]+")
 _AMBIGUOUS = re.compile(r"\d,\d{3}(?!\d)")
 _ENVIRONMENT = re.compile(r"\s*\{\s*([A-Za-z]+)\*?\s*\}(?:\s*\[[a-z]\]|\s*\{[lcr|]+\})?")
 _ARGUMENT = re.compile(r"\s*(?:\{[^{}]{0,40}\}|\[[^\][]{0,40}\])")
-_MATRIX = frozenset(["matrix", "pmatrix", "bmatrix", "vmatrix", "Bmatrix", "array", "smallmatrix", "cases"])
+_MATRIX = frozenset(["matrix", "pmatrix", "bmatrix", "vmatrix", "Bmatrix", "array", "smallmatrix"])
 
 
 def has_digit_groups(text: str) -> bool:
@@ -201,35 +108,33 @@ class _Lexer:
         self.group_digits = group_digits
         self.braces: list[str] = []  # per open brace: "" (a group), "roman" (text, dropped) or "roman-group"
         self.roman_depth = 0
+        self.in_rows = False  # inside or behind an environment, where a double backslash ends a row
 
     def run(self) -> list[Token]:
-        match = _TOKEN.match
-        text, size = self.text, len(self.text)
+        match, size = _TOKEN.match, len(self.text)
         while self.at < size:
-            found = match(text, self.at)
-            if found is None:  # a lone backslash
+            found = match(self.text, self.at)
+            if found is None or found.lastgroup is None:
                 raise ParseError("stray backslash")
-            kind = found.lastgroup or ""
-            value = found.group(kind)
             self.at = found.end()
-            if kind == "space" or kind == "math":
-                self.space = True
-            elif kind == "num":
-                self.number(value)
-            elif kind == "op":
-                self.operator(value)
-            elif kind == "cmd":
-                self.command(value)
-            elif kind == "sign":
-                self.emit("op", {"{": "\\{", "}": "\\}", "$": "usd", "|": "parallel"}.get(value, value))
-            elif kind == "rel":
-                name = _RELATIONS.get(value)
-                self.emit("cmd", name) if name else self.emit("op", {"==": "=", ":=": "="}.get(value, value))
-            elif kind == "row":
-                self.double_backslash()
-            else:
-                self.emit("word", value)
+            _HANDLERS[found.lastgroup](self, found.group(found.lastgroup))
         return self.out
+
+    def skip(self, value: str) -> None:
+        self.space = True
+
+    def word(self, value: str) -> None:
+        self.emit("word", value)
+
+    def repeating(self, value: str) -> None:
+        self.emit("num", _PERIOD.sub(r"(\1)", value))
+
+    def escaped(self, value: str) -> None:
+        self.emit("cmd" if value == "|" else "op", _SIGNS.get(value, value))
+
+    def relation(self, value: str) -> None:
+        kind, text = _RELATIONS[value]
+        self.emit(kind, text)
 
     def emit(self, kind: str, text: str) -> None:
         if len(self.out) >= MAX_TOKENS:
@@ -239,24 +144,18 @@ class _Lexer:
 
     def number(self, value: str) -> None:
         if not value.isdigit():
-            whole = value.split(".")[0]
-            if not whole.isdigit() and whole:
-                separators = _GROUPING.search(whole)
-                comma = separators is not None and separators.group() == ","
-                if comma and not self.group_digits:
-                    first = len(whole.split(",", 1)[0])
-                    self.at -= len(value) - first
-                    value = value[:first]
-                else:
-                    value = re.sub(r"[^\d.]", "", value)
+            comma = value.find(",")
+            if 0 < comma < 4 and not self.group_digits and value[comma + 1].isdigit():
+                self.at -= len(value) - comma
+                value = value[:comma]
+            else:
+                value = _GROUPING.sub("", value)
         if len(value) > MAX_DIGITS:
             raise LimitError("too many digits")
-        exponent = _EXPONENT.match(self.text, self.at) if self.at < len(self.text) else None
-        if exponent:
-            power = int(exponent.group(1))
-            if abs(power) <= MAX_DIGITS:
-                value += f"e{power}"
-                self.at = exponent.end()
+        exponent = _EXPONENT.match(self.text, self.at)
+        if exponent and abs(int(exponent.group(1))) <= MAX_DIGITS:
+            value += f"e{int(exponent.group(1))}"
+            self.at = exponent.end()
         self.emit("num", value)
 
     def operator(self, value: str) -> None:
@@ -317,11 +216,10 @@ class _Lexer:
         if found:
             self.at = found.end()
 
-    def double_backslash(self) -> None:
+    def double_backslash(self, value: str) -> None:
         """A row break; or, where the whole text was escaped twice, the start of a command."""
-        in_matrix = any(token.kind == "env" for token in self.out)
         following = self.text[self.at : self.at + 1]
-        if not in_matrix and following and (following.isalpha() or following in "{}%()[]$"):
+        if not self.in_rows and following and (following.isalpha() or following in "{}%()[]$"):
             self.at -= 1
         else:
             self.emit("op", "\\\\")
@@ -331,7 +229,22 @@ class _Lexer:
         if found is None:
             raise ParseError("environment without a name")
         self.at = found.end()
+        self.in_rows = True
         if found.group(1) in _MATRIX:
             self.emit("env", name)
         else:
             self.space = True
+
+
+_HANDLERS: dict[str, Callable[[_Lexer, str], None]] = {
+    "space": _Lexer.skip,
+    "math": _Lexer.skip,
+    "num": _Lexer.number,
+    "repeating": _Lexer.repeating,
+    "op": _Lexer.operator,
+    "cmd": _Lexer.command,
+    "sign": _Lexer.escaped,
+    "rel": _Lexer.relation,
+    "row": _Lexer.double_backslash,
+    "word": _Lexer.word,
+}

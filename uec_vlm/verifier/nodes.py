@@ -94,14 +94,7 @@ class Quantity:
     unit: str
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
-    """Text that is no mathematics, folded to lower case and single spaces."""
-
-    text: str
-
-
-Node = Num | Sym | Add | Mul | Pow | Fn | Name | Seq | Matrix | Rel | Quantity | Words
+Node = Num | Sym | Add | Mul | Pow | Fn | Name | Seq | Matrix | Rel | Quantity
 
 MINUS_ONE = Num(Fraction(-1))
 PI = Sym("pi")

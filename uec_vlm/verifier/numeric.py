@@ -15,12 +15,15 @@ from typing import Any
 
 import mpmath  # type: ignore[import-untyped]
 
-from uec_vlm.verifier.limits import MAX_WORK
-from uec_vlm.verifier.nodes import Add, Fn, Mul, Node, Num, Pow, Sym
+from uec_vlm.verifier.exact import atom
+from uec_vlm.verifier.limits import LimitError, Work
+from uec_vlm.verifier.nodes import Add, Fn, Mul, Name, Node, Num, Pow, Sym
 
 DIGITS = 50
 _AGREE = Fraction(1, 10**40)
 _MAX_LOG = 20000.0  # of an intermediate value's natural logarithm
+_GROWING = frozenset({"exp", "sinh", "cosh"})
+_PERIODIC = frozenset({"sin", "cos", "tan", "cot", "sec", "csc"})
 
 Value = Any  # complex, or mpmath's mpf and mpc
 
@@ -33,6 +36,7 @@ class Arithmetic:
     """The functions of one number system; two instances exist per thread: floats and 50-digit numbers."""
 
     def __init__(self, library: Any, number: Callable[[Fraction], Value], pi: Value, e: Value, one_i: Value) -> None:
+        """Bind the functions of `library`; `number` makes a value from a fraction."""
         self.number = number
         self.constants = {"pi": pi, "e": e, "i": one_i}
         self.sqrt = library.sqrt
@@ -55,6 +59,7 @@ class Arithmetic:
             "asec": lambda x: self.functions["acos"](one / x),
             "acsc": lambda x: self.functions["asin"](one / x),
             "abs": abs,
+            "dots": lambda x: x,
             "deg": lambda x: x * pi / 180,
             "pct": lambda x: x / 100,
             "floor": lambda x: number(Fraction(math.floor(_real(x)))),
@@ -109,58 +114,65 @@ def many_digits() -> Arithmetic:
     return known
 
 
-def evaluate(node: Node, values: Mapping[str, Fraction], arithmetic: Arithmetic = _FLOATS) -> Value:
+def evaluate(
+    node: Node, values: Mapping[str, Fraction], arithmetic: Arithmetic = _FLOATS, work: Work | None = None
+) -> Value:
     """The complex value of an expression at a point. Raises NoValue where there is none within the bounds."""
-    budget = [MAX_WORK]
+    work = work or Work()
     try:
-        value = _evaluate(node, values, arithmetic, budget)
+        value = _evaluate(node, values, arithmetic, work)
+    except LimitError:
+        raise
     except (ArithmeticError, ValueError, TypeError, KeyError, RecursionError) as problem:
         raise NoValue from problem
-    if value != value or abs(value) in (math.inf, -math.inf):
+    if not abs(value) < math.inf:  # nan or infinite
         raise NoValue
     return value
 
 
-def _evaluate(node: Node, values: Mapping[str, Fraction], system: Arithmetic, budget: list[int]) -> Value:
-    budget[0] -= 1
-    if budget[0] < 0:
-        raise NoValue
+def _evaluate(node: Node, values: Mapping[str, Fraction], system: Arithmetic, work: Work) -> Value:
+    work.spend(1)
     if isinstance(node, Num):
         return system.number(node.value)
-    if isinstance(node, Sym):
-        constant = system.constants.get(node.name)
-        return constant if constant is not None else system.number(values[node.name])
+    if isinstance(node, Sym | Name):
+        name = atom(node)
+        constant = system.constants.get(name)
+        return constant if constant is not None else system.number(values[name])
     if isinstance(node, Add):
-        total = _evaluate(node.terms[0], values, system, budget)
+        total = _evaluate(node.terms[0], values, system, work)
         for term in node.terms[1:]:
-            total = total + _evaluate(term, values, system, budget)
+            total = total + _evaluate(term, values, system, work)
         return total
     if isinstance(node, Mul):
-        product = _evaluate(node.factors[0], values, system, budget)
+        product = _evaluate(node.factors[0], values, system, work)
         for factor in node.factors[1:]:
-            product = product * _evaluate(factor, values, system, budget)
+            product = product * _evaluate(factor, values, system, work)
         return product
     if isinstance(node, Pow):
-        return _raise(node, values, system, budget)
+        return _raise(node, values, system, work)
     if isinstance(node, Fn) and node.name in system.functions:
-        arguments = [_evaluate(arg, values, system, budget) for arg in node.args]
-        if node.name in ("exp", "sinh", "cosh") and abs(arguments[0]) > _MAX_LOG:
-            raise NoValue
-        if node.name in ("sin", "cos", "tan", "sec", "csc", "cot") and abs(arguments[0]) > 1e12:
-            raise NoValue
-        return system.functions[node.name](*arguments)
+        return _call(node, values, system, work)
     raise NoValue
 
 
-def _raise(node: Pow, values: Mapping[str, Fraction], system: Arithmetic, budget: list[int]) -> Value:
-    base = _evaluate(node.base, values, system, budget)
+def _call(node: Fn, values: Mapping[str, Fraction], system: Arithmetic, work: Work) -> Value:
+    arguments = [_evaluate(arg, values, system, work) for arg in node.args]
+    if node.name in _GROWING and abs(arguments[0]) > _MAX_LOG:
+        raise NoValue
+    if node.name in _PERIODIC and abs(arguments[0]) > 1e12:
+        raise NoValue
+    return system.functions[node.name](*arguments)
+
+
+def _raise(node: Pow, values: Mapping[str, Fraction], system: Arithmetic, work: Work) -> Value:
+    base = _evaluate(node.base, values, system, work)
     if isinstance(node.exponent, Num):
         power = node.exponent.value
         if power == Fraction(1, 2):
             return system.sqrt(base)
         if power.denominator == 1 and abs(power) <= 8:
             return base ** int(power)
-    exponent = _evaluate(node.exponent, values, system, budget)
+    exponent = _evaluate(node.exponent, values, system, work)
     if base == 0:
         if exponent.real > 0:
             return base
@@ -172,19 +184,18 @@ def _raise(node: Pow, values: Mapping[str, Fraction], system: Arithmetic, budget
 
 def close(a: Value, b: Value) -> bool:
     """Whether two floating point values may be the same number."""
-    return abs(a - b) <= 1e-9 * max(1.0, abs(a), abs(b)) if abs(a) > 1e-6 else abs(a - b) <= 1e-9 * abs(a) + 1e-12
+    return bool(abs(a - b) <= 1e-9 * max(abs(a), abs(b)) + 1e-12)
 
 
 def agree(a: Value, b: Value) -> bool:
     """Whether two 50-digit values are the same number to 40 digits."""
     scale = max(abs(a), abs(b))
-    return bool(abs(a - b) <= scale * many_digits().number(_AGREE).real) or bool(scale < 1e-40)
+    return bool(abs(a - b) <= scale * many_digits().number(_AGREE).real or scale < 1e-40)
 
 
 def real_value(node: Node) -> float | None:
     """The real value of an expression without variables, or None."""
     try:
-        value = evaluate(node, {})
-        return _real(value)
-    except NoValue:
+        return _real(evaluate(node, {}))
+    except (NoValue, LimitError):
         return None

@@ -79,6 +79,8 @@ _SUB = dict(zip("₀₁₂₃₄₅₆₇₈₉ₙₓ", "0123456789nx", strict=T
 _SUPER_RUN = re.compile("[" + "".join(_SUPER) + "⁰]+")
 _SUB_RUN = re.compile("[" + "".join(_SUB) + "]+")
 
+_DOUBLE_HAT = re.compile(r"\^\s?\^\\circ |\^\{\s?\^\\circ \s?\}")
+
 _TABLE: dict[str, str] = {sign: latex for latex, signs in _SIGNS.items() for sign in signs}
 _TABLE.update({letter: f"\\{name} " for letter, name in _GREEK.items()})
 _TABLE.update({sign: f" \\frac{{{a}}}{{{b}}} " for sign, (a, b) in _VULGAR.items()})
@@ -105,7 +107,7 @@ def plain(text: str) -> str:
         return text
     text = _SUPER_RUN.sub(_superscript, text)
     text = _SUB_RUN.sub(lambda run: "_{" + "".join(_SUB[c] for c in run.group()) + "}", text)
-    return "".join([c if c.isascii() else _plain(c) for c in text])
+    return _DOUBLE_HAT.sub(r"^\\circ ", "".join([c if c.isascii() else _plain(c) for c in text]))
 
 
 def _superscript(run: re.Match[str]) -> str:

@@ -10,8 +10,10 @@ import re
 
 from uec_vlm.verifier.limits import STATED_WINDOW
 
+_SEARCHED = 20_000  # characters at the end in which "answer" is looked for
 _ANSWER = re.compile(
-    r"\b(?:answer|solution|result)s?\b(?:\*\*)?(?:\s+(?!is\b|are\b|was\b)[\w'$\\]{1,20}){0,8}\s*(?:\*\*)?\s*(?::|=|\bis\b(?:\s*:)?|\bare\b|\bequals\b)|答案\s*(?:是|为|:|：)+",
+    r"\b(?:answer)s?\b(?:\*\*)?(?:\s+(?!is\b|are\b|was\b)[\w'$\\]{1,20}){0,8}\s*(?:\*\*)?\s*"
+    r"(?::|=|\bis\b(?:\s*:)?|\bare\b|\bequals\b)|答案\s*(?:是|为|:|：)+",
     re.IGNORECASE,
 )
 _HASHES = re.compile(r"####\s*(.{1,200})")
@@ -19,13 +21,15 @@ _BOLD_LINE = re.compile(r"\*\*([^*\n]{1,200})\*\*\s*\.?")
 _DISPLAY = re.compile(r"(?:\$\$|\\\[)\s*([^$]{1,400}?)\s*(?:\$\$|\\\])\s*\.?")
 _SPAN = re.compile(r"\$\$([^$]{1,400})\$\$|\$([^$]{1,400})\$|\\\((.{1,400}?)\\\)|\\\[(.{1,400}?)\\\]", re.DOTALL)
 _CONCLUSION = re.compile(
-    r"(?:\*\*)?\s*(?:and\s+)?(?:therefore|thus|hence|so|consequently|finally|in conclusion|we (?:get|find|have|obtain)|this (?:gives|means)|\\therefore|∴|因此|所以|故)\b[,:]?\s*"
-    r"(?:we (?:get|find|have|obtain|conclude)\s+)?(?:that\s+)?",
+    r"(?:therefore|thus|hence|consequently|finally|in conclusion|so|we (?:get|find|have|obtain)|this (?:gives|means)|"
+    r"\\therefore|∴|因此|所以|故)(?![a-z])[,:]?\s*(?:we (?:get|find|have|obtain|conclude)\s+)?(?:that\s+)?",
     re.IGNORECASE,
 )
-_FILLER = re.compile(r"(?:i hope|hope this|thank|please|let me know|note|if you)\b.*", re.IGNORECASE | re.DOTALL)
+_LATER_CONCLUSION = re.compile(r"\b(?:Therefore|Thus|Hence|So)\b")
+_FILLER = re.compile(r"(?:i hope|hope this|thank|please|let me know|note|if you)\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+|\n+")
-_REASON = re.compile(r",?\s+(?:not|because|since|which|where|rather|instead|as)\b.*", re.IGNORECASE | re.DOTALL)
+_REASON = re.compile(r",?\s+(?:not|because|since|which|where|rather|instead|as)\b", re.IGNORECASE)
+_STOP = re.compile(r"[.。](?=\s|$|\*)")
 _UNDECIDED = re.compile(
     r"\b(?:since|if|given|because|suppose|assume|let|when|cannot|can't|could|maybe|perhaps|might|need)\b|\?",
     re.IGNORECASE,
@@ -38,76 +42,79 @@ def stated(region: str) -> str | None:
     window = region[-STATED_WINDOW:].strip()
     if not window:
         return None
-    hashes = _HASHES.findall(window) if "####" in window else []
-    if hashes:
-        return str(hashes[-1]).strip()
-    announced = _announced(window)
+    if "####" in window:
+        hashes = _HASHES.findall(window)
+        if hashes:
+            return str(hashes[-1]).strip()
+    announced = _announced(region[-_SEARCHED:])
     if announced:
         return announced
-    whole_text_is_here = len(region.strip()) == len(window)
     last_line = window.rsplit("\n", 1)[-1].strip()
     for pattern in (_BOLD_LINE, _DISPLAY):
         found = pattern.fullmatch(last_line)
         if found:
             return found.group(1)
-    sentences = [s for s in _SENTENCE_END.split(window) if s and s.strip() and not _FILLER.match(s.strip())]
-    if whole_text_is_here:
-        if len(window) <= 120 and "\n" not in window and not _UNDECIDED.search(window):
-            return _short_text(window)
-        spans = _SPAN.findall(window) if len(window) <= 400 else []
-        if len(spans) == 1 and not _UNDECIDED.search(window):
-            return "".join(spans[0])
-    return _concluded(sentences[-1].strip()) if sentences else None
+    if len(window) <= 400 and len(region.strip()) == len(window) and not _UNDECIDED.search(window):
+        short = _short_text(window)
+        if short:
+            return short
+    sentences = [s.strip() for s in _SENTENCE_END.split(window) if s.strip() and not _FILLER.match(s.strip())]
+    return _concluded(sentences[-1]) if sentences else None
 
 
-def _announced(window: str) -> str | None:
+def _announced(region: str) -> str | None:
     """What follows the last "answer is" or "answer:" of the text."""
     last = None
-    for last in _ANSWER.finditer(window):
-        pass
+    for found in _ANSWER.finditer(region):
+        last = found
     if last is None:
         return None
-    rest = window[last.end() :].lstrip(" \t*:").lstrip()
-    line = rest.split("\n", 1)[0] if not rest.startswith(("\\[", "$$")) else rest
+    rest = region[last.end() :][:STATED_WINDOW].lstrip(" \t*:").lstrip()
+    line = rest if rest.startswith(("\\[", "$$")) else rest.split("\n", 1)[0]
     span = _SPAN.match(line)
     if span and not line[span.end() :].strip(" .*。").startswith(("and", "or", ",")):
         tail = line[span.end() :].split(".", 1)[0]
         return span.group() + (tail if len(tail) < 20 else "")
-    sentence = _cut(line)
-    return sentence or None
+    return _cut(line) or None
 
 
 def _cut(line: str) -> str:
     """The statement at the start of a line: up to the end of the sentence or to a "because"."""
-    end = re.search(r"[.。](?=\s|$|\*)|(?<=\d)\.(?=\s|$)", line)
-    if end:
-        line = line[: end.start()]
-    return _REASON.sub("", line).strip().strip("*").strip()
+    for pattern in (_STOP, _REASON):
+        end = pattern.search(line)
+        if end:
+            line = line[: end.start()]
+    return line.strip().strip("*").strip()
 
 
 def _short_text(window: str) -> str | None:
     """A text that is nothing but an answer, or one short sentence that ends with it."""
-    spans = _SPAN.findall(window)
+    spans = list(_SPAN.finditer(window))
+    if len(spans) == 1 and re.match(r"[A-Za-z]{2}", window):
+        return _inside(spans[0])
+    if len(window) > 120 or "\n" in window:
+        return None
     found = _COPULA_NUMBER.search(window)
     if found and not spans:
         return found.group(1)
-    conclusion = _CONCLUSION.match(window)
-    if conclusion:
-        return _concluded(window)
-    if len(spans) == 1 and re.match(r"[A-Za-z]{2}", window):
-        return "".join(spans[0])
-    return window
+    return None if _CONCLUSION.match(window) else window
+
+
+def _inside(span: re.Match[str]) -> str:
+    return "".join(part or "" for part in span.groups())
 
 
 def _concluded(sentence: str) -> str | None:
     """The answer in a last sentence that starts with "therefore" or the like."""
-    opening = _CONCLUSION.match(sentence)
+    later = [found.start() for found in _LATER_CONCLUSION.finditer(sentence)]
+    sentence = sentence[later[-1] :] if later else sentence
+    opening = _CONCLUSION.match(sentence.lstrip("* "))
     if not opening or sentence.endswith(("?", ",", ":")):
         return None
-    rest = sentence[opening.end() :]
+    rest = sentence.lstrip("* ")[opening.end() :]
     spans = list(_SPAN.finditer(rest))
     if len(spans) == 1:
-        return "".join(part or "" for part in spans[0].groups())
+        return _inside(spans[0])
     if spans:
         return rest[spans[0].start() : spans[-1].end()]
     return _cut(rest) or None

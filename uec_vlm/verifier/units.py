@@ -53,6 +53,7 @@ UNITS: dict[str, tuple[str, Fraction]] = {
     "w": ("watt", Fraction(1)),
     "ha": ("hectare", Fraction(10000)),
     "acre": ("acre", Fraction(1)),
+    "pct": ("pct", Fraction(1)),
     "thing": ("thing", Fraction(1)),
 }
 
@@ -102,10 +103,11 @@ _SPELLINGS = {
     "w": "watt watts",
     "ha": "ha hectare hectares",
     "acre": "acre acres",
-    "thing": "sides side vertices edges diagonals points students people person persons times ways triangles squares circles angles "
-    "cubes boxes balls sq apples tiles books cookies marbles coins houses cars plants trees integers numbers solutions values "
-    "pairs sets groups rows faces teams games members children men women boys girls tickets pages bricks steps terms digits "
-    "lines segments regions rectangles polygons 个 条 边",
+    "pct": "percent pct percentage percents",
+    "thing": "sides side vertices edges diagonals points students people person persons times ways triangles squares "
+    "circles angles cubes boxes balls apples tiles books cookies marbles coins houses cars plants trees integers "
+    "numbers solutions values pairs sets groups rows faces teams games members children men women boys girls tickets "
+    "pages bricks steps terms digits lines segments regions rectangles polygons 个 条 边",
 }  # fmt: skip
 _SINGLE = {
     "m": "m",
@@ -121,9 +123,9 @@ _SINGLE = {
     "t": "t",
 }
 _COMBINED = {
-    "平方厘米": "cm^2", "平方米": "m^2", "平方毫米": "mm^2", "平方千米": "km^2", "平方公里": "km^2", "平方分米": "dm^2",
-    "立方厘米": "cm^3", "立方米": "m^3", "立方分米": "dm^3", "sqft": "ft^2", "sqin": "in^2", "sqcm": "cm^2", "sqm": "m^2",
-    "mph": "mi h^-1", "kph": "km h^-1", "kmh": "km h^-1", "cm2": "cm^2", "m2": "m^2", "cm3": "cm^3", "m3": "m^3",
+    "平方厘米": "cm^2", "平方米": "m^2", "平方毫米": "mm^2", "平方千米": "km^2", "平方公里": "km^2",
+    "平方分米": "dm^2", "立方厘米": "cm^3", "立方米": "m^3", "立方分米": "dm^3", "sqft": "ft^2", "sqin": "in^2",
+    "sqcm": "cm^2", "sqm": "m^2", "mph": "mi h^-1", "kph": "km h^-1", "kmh": "km h^-1",
 }  # fmt: skip
 NAMES: dict[str, str] = {word: unit for unit, words in _SPELLINGS.items() for word in words.split()}
 _POWERS = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cubed": 3, "cu": 3}
@@ -137,46 +139,31 @@ def spell(unit: Unit) -> str:
 
 
 def unit_of(row: list[Token], *, single_letters: bool) -> str | None:
-    """The unit that a whole token row spells, or None. single_letters: `m` and the like count outside `\\text{}` too."""
+    """The unit that a whole token row spells, or None. single_letters: `m` and the like count outside `\\text{}`."""
     powers: dict[str, int] = {}
     at, sign, pending = 0, 1, 1
-    found = False
     while at < len(row):
         token = row[at]
-        text = token.text
-        lower = text.casefold()
         at += 1
-        if token.kind == "word" and lower in _POWERS and (at < len(row) or found):
-            if lower.endswith("ed") and powers:
-                last = next(reversed(powers))
-                powers[last] *= _POWERS[lower]
+        word = token.text.casefold() if token.kind == "word" else ""
+        if word in _POWERS and (at < len(row) or powers):
+            if word.endswith("ed") and powers:
+                powers[next(reversed(powers))] *= _POWERS[word]
             else:
-                pending = _POWERS[lower]
-            continue
-        if text in ("/", "per") or (token.kind == "word" and lower in ("per", "an", "a")):
-            if not found and text != "per":
-                return None
+                pending = _POWERS[word]
+        elif token.text == "/" or word == "per":
             sign = -1
-            continue
-        if text in (".", "cdot", "*") and found:
-            continue
-        name = _name(token, single_letters)
-        if name is None:
-            return None
-        found = True
-        at, power = _power_behind(row, at)
-        if "^" in name or " " in name:
-            for part in name.split():
-                base, _, exponent = part.partition("^")
-                powers[base] = powers.get(base, 0) + int(exponent or 1)
-            continue
-        powers[name] = powers.get(name, 0) + sign * pending * power
-        pending = 1
-    if not found or pending != 1:
+        elif token.text not in (".", "cdot", "*") or not (powers or pending != 1):
+            name = _name(token, single_letters)
+            if name is None:
+                return None
+            at, power = _power_behind(row, at)
+            for base, exponent in parse_spelled(name):
+                powers[base] = powers.get(base, 0) + sign * pending * power * exponent
+            pending = 1
+    if not powers or pending != 1 or (len(powers) > 1 and "thing" in powers):
         return None
-    if "thing" in powers:
-        return "thing"
-    return spell(tuple(sorted((name, power) for name, power in powers.items() if power)))
+    return "thing" if "thing" in powers else spell(tuple(sorted(powers.items())))
 
 
 def _name(token: Token, single_letters: bool) -> str | None:
@@ -213,7 +200,7 @@ def parse_spelled(unit: str) -> Unit:
 
 
 def conversion(source: str, target: str) -> Fraction | None:
-    """The factor from one unit to another: 1 where they are alike or one is a plain `unit`; None if they differ in kind."""
+    """The factor from one unit to another, 1 where one is a plain `unit`; None if they differ in kind."""
     if source == target:
         return Fraction(1)
     left, right = _dimension(parse_spelled(source)), _dimension(parse_spelled(target))

@@ -3,57 +3,27 @@
 from __future__ import annotations
 
 from uec_vlm.verifier.lexer import Token
-from uec_vlm.verifier.limits import ParseError
+from uec_vlm.verifier.limits import ParseError, words
 
 CONSTANTS = {"pi": "pi", "Pi": "pi", "infty": "oo", "infinity": "oo", "inf": "oo", "oo": "oo", "Infinity": "oo"}
 
+_CIRCULAR = words("sin cos tan cot sec csc")
 FUNCTIONS = {
-    **{name: name for name in (["sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "ln", "exp", "sgn", "arg", "det", "gcd", "lcm", "max", "min", "Re", "Im"])},
-    **{"arc" + name: "a" + name for name in ("sin", "cos", "tan", "cot", "sec", "csc")},
-    **{"a" + name: "a" + name for name in ("sin", "cos", "tan", "cot", "sec", "csc")},
-    **{"log": "log", "lg": "lg", "lb": "lb", "abs": "abs", "Abs": "abs", "gamma": "gamma", "Gamma": "gamma"},
-    **{"floor": "floor", "ceil": "ceil", "factorial": "factorial"},
-}  # fmt: skip
-TRIGONOMETRIC = frozenset({"sin", "cos", "tan", "cot", "sec", "csc"})
+    **{
+        name: name for name in words("sinh cosh tanh ln exp gcd lcm max min log lg lb floor ceil factorial") | _CIRCULAR
+    },
+    **{"arc" + name: "a" + name for name in _CIRCULAR},
+    **{"a" + name: "a" + name for name in _CIRCULAR},
+    "abs": "abs",
+    "Abs": "abs",
+    "gamma": "gamma",
+    "Gamma": "gamma",
+}
+TRIGONOMETRIC = _CIRCULAR
 
-GREEK = frozenset(
-    [
-        "alpha",
-        "beta",
-        "gamma",
-        "delta",
-        "epsilon",
-        "zeta",
-        "eta",
-        "theta",
-        "iota",
-        "kappa",
-        "lambda",
-        "mu",
-        "nu",
-        "xi",
-        "rho",
-        "sigma",
-        "tau",
-        "phi",
-        "chi",
-        "psi",
-        "omega",
-        "Gamma",
-        "Delta",
-        "Theta",
-        "Lambda",
-        "Xi",
-        "Sigma",
-        "Upsilon",
-        "Phi",
-        "Psi",
-        "Omega",
-        "ell",
-        "hbar",
-        "Alpha",
-        "Beta",
-    ]
+GREEK = words(
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau phi chi psi omega Gamma "
+    "Delta Theta Lambda Xi Sigma Upsilon Phi Psi Omega ell hbar"
 )
 
 # what stands before a geometric label; the value is the head of the Name
@@ -66,91 +36,11 @@ HEADS = {
     "edge": "", "edges": "", "segmentline": "", "diameter": "", "radius": "", "underline": "",
 }  # fmt: skip
 
-SMALL_WORDS = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "and",
-        "or",
-        "is",
-        "are",
-        "be",
-        "it",
-        "of",
-        "to",
-        "in",
-        "at",
-        "on",
-        "by",
-        "as",
-        "if",
-        "no",
-        "not",
-        "yes",
-        "so",
-        "do",
-        "we",
-        "us",
-        "up",
-        "my",
-        "me",
-        "he",
-        "go",
-        "all",
-        "one",
-        "two",
-        "six",
-        "ten",
-        "odd",
-        "any",
-        "but",
-        "can",
-        "for",
-        "has",
-        "its",
-        "may",
-        "nor",
-        "our",
-        "out",
-        "see",
-        "two",
-        "was",
-        "who",
-        "why",
-        "you",
-        "none",
-        "true",
-        "both",
-        "only",
-        "each",
-        "than",
-        "then",
-        "from",
-        "with",
-    ]
+SMALL_WORDS = words(
+    "a an the and or is are be it of to in at on by as if no not yes so do we us up my me he go all one two six ten "
+    "odd any but can for has its may nor our out see who was why you none true both only each than then from with"
 )
-_PRODUCTS = frozenset(
-    [
-        "abc",
-        "xyz",
-        "lwh",
-        "bcd",
-        "abh",
-        "mgh",
-        "prt",
-        "ijk",
-        "uvw",
-        "rst",
-        "pqr",
-        "abd",
-        "xyw",
-        "xyh",
-        "bch",
-        "abx",
-        "aby",
-    ]
-)
+_PRODUCTS = words("abc xyz lwh bcd abh mgh prt ijk uvw rst pqr abd xyw xyh bch abx aby")
 _PREFIXES = ("sqrt", "arcsin", "arccos", "arctan", "sin", "cos", "tan", "log", "pi", "ln")
 _KNOWN = frozenset(FUNCTIONS) | frozenset(CONSTANTS) | frozenset(HEADS) | {"sqrt", "cbrt", "frac", "root"}
 
@@ -169,7 +59,8 @@ def split_words(row: list[Token]) -> list[Token]:
         return row
     out: list[Token] = []
     for token in row:
-        if token.kind != "word" or len(token.text) == 1 or token.text in _KNOWN or is_label(token):
+        known = token.text in _KNOWN or token.text.casefold() in HEADS
+        if token.kind != "word" or len(token.text) == 1 or known or is_label(token):
             out.append(token)
             continue
         pieces = _pieces(token.text, token.roman)

@@ -1,0 +1,228 @@
+"""The decision itself, free of records and of torch: extract, read, compare, and say why.
+
+`decide` never starts a process. Where only symbolic algebra could settle a comparison, the outcome carries the pairs in
+`pending`, and `judging` hands them to the worker pool.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+from uec_vlm.verifier import compare, options
+from uec_vlm.verifier.answers import readings, sentence
+from uec_vlm.verifier.extract import extract, gold_text
+from uec_vlm.verifier.limits import MAX_ANSWER_CHARS, LimitError, ParseError, Work
+from uec_vlm.verifier.nodes import Name, Node
+from uec_vlm.verifier.policy import DEFAULT_POLICY, Policy
+from uec_vlm.verifier.settle import settle
+from uec_vlm.verifier.values import Context
+from uec_vlm.verifier.wording import is_text, same_words, squeeze
+
+_NUMBER = re.compile(r"-?\d{1,30}(?:\.\d{1,30})?")
+_ROUND = re.compile(
+    r"(?:nearest|closest|to the|to one|to two|to three|to 1|to 2|to 3)\s+(?:whole\s+)?"
+    r"(thousandth|hundredth|tenth|whole|integer|degree|unit|number|ten|hundred|decimal)s?\b",
+    re.IGNORECASE,
+)
+_MENTIONS_ROUNDING = re.compile(r"round|nearest|decimal", re.IGNORECASE)
+_PLACES = {"thousandth": 3, "hundredth": 2, "tenth": 1, "ten": -1, "hundred": -2}
+_DECIMALS = re.compile(r"\b(one|two|three|1|2|3)\s+decimal", re.IGNORECASE)
+_COUNTS = {"one": 1, "two": 2, "three": 3, "1": 1, "2": 2, "3": 3}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A verdict without records. pending: (gold, answer) pairs that symbolic algebra may still find equal."""
+
+    correct: bool
+    reason: str
+    extracted: str | None
+    pending: tuple[tuple[Node, Node], ...] = ()
+
+
+def decide(
+    response: str,
+    gold: str,
+    choices: Sequence[str] | None = None,
+    *,
+    question: str | None = None,
+    finish_reason: str | None = None,
+    policy: Policy = DEFAULT_POLICY,
+) -> Outcome:
+    """Grade one completion by everything but the slow symbolic path."""
+    found = extract(response, finish_reason=finish_reason, policy=policy)
+    if found.how == "none" or not found.text.strip():
+        return Outcome(False, "truncated" if found.cut else "no_answer", None)
+    outcome = compare_texts(gold, found.text, choices, question=question, policy=policy)
+    if not outcome.correct and found.named:
+        last = compare_texts(gold, found.last, choices, question=question, policy=policy)
+        outcome = last if last.correct else outcome
+    return outcome
+
+
+def compare_texts(
+    gold: str,
+    answer: str,
+    choices: Sequence[str] | None = None,
+    *,
+    question: str | None = None,
+    policy: Policy = DEFAULT_POLICY,
+) -> Outcome:
+    """Grade an answer that has been extracted already."""
+    gold = gold_text(gold)
+    if not gold:
+        return Outcome(False, "gold_unparsable", answer)
+    if len(answer) > MAX_ANSWER_CHARS:
+        return Outcome(False, "too_long", answer[:MAX_ANSWER_CHARS])
+    if _NUMBER.fullmatch(answer) and _NUMBER.fullmatch(gold) and Fraction(answer) == Fraction(gold):
+        return Outcome(True, "exact", answer)
+    squeezed = squeeze(answer)
+    if not squeezed.strip("{}.-\\?…"):
+        return Outcome(False, "no_answer" if not squeezed.strip("{}") else "unparsable", answer)
+    if squeezed == squeeze(gold):
+        return Outcome(True, "exact", answer)
+    return _Comparison(gold, answer, choices or (), question, policy).run()
+
+
+class _Comparison:
+    """One gold, one answer, the options, and the steps left."""
+
+    def __init__(self, gold: str, answer: str, choices: Sequence[str], question: str | None, policy: Policy) -> None:
+        self.gold, self.answer, self.choices = gold, answer, choices
+        self.policy = policy
+        self.context = Context(policy=policy, asked=asked_decimals(question))
+
+    def run(self) -> Outcome:
+        target = options.target(self.gold, self.choices, same_answer)
+        picked = options.picked_letter(self.answer, lowercase=self.policy.lowercase_letters and bool(self.choices))
+        if picked is not None:
+            by_letter = self.by_letter(target, picked)
+            if by_letter is not None:
+                return by_letter
+        if target.value is None:
+            return self.outcome(False, "wrong")
+        if target.letter is not None and not self.policy.value_for_letter and self.gold.strip() in options.LETTERS:
+            return self.outcome(False, "wrong")
+        return self.by_value(target)
+
+    def outcome(self, correct: bool, reason: str) -> Outcome:
+        return Outcome(correct, reason, self.answer, () if correct else tuple(self.context.pending))
+
+    def by_letter(self, target: options.Target, picked: options.Picked) -> Outcome | None:
+        """The verdict on an answer that names an option; None where it is no option letter here."""
+        if not self.choices:
+            if target.letter is None:
+                return None
+            return self.outcome(picked.letter == target.letter, "exact" if picked.letter == target.letter else "wrong")
+        known = options.LETTERS[: len(self.choices)]
+        if picked.letter not in known:
+            return None
+        text = self.choices[known.index(picked.letter)]
+        if picked.rest and not same_answer(text, picked.rest):
+            return None if same_answer(text, self.answer) else self.outcome(False, "several_answers")
+        if target.letter is None:
+            return self.outcome(False, "wrong")
+        if not self.policy.value_for_letter and self.gold.strip() not in options.LETTERS:
+            return self.outcome(False, "wrong")
+        right = picked.letter == target.letter or (target.value or "").strip() == text.strip()
+        if not right:
+            return self.outcome(False, "wrong")
+        return self.outcome(True, "exact" if self.gold.strip() == picked.letter else "choice")
+
+    def by_value(self, target: options.Target) -> Outcome:
+        """The verdict on an answer that gives a value or words."""
+        value = target.value or ""
+        through_letter = value != self.gold
+        golds, _ = read(value)
+        if not golds:
+            if same_words(value, self.answer):
+                return self.outcome(True, "choice" if through_letter else "equivalent")
+            return self.outcome(False, "wrong" if is_text(value) else "gold_unparsable")
+        if target.others:
+            self.context.others = [tree for other in target.others for tree in read(other)[0][:1]]
+        trees, problem = self.answers()
+        if problem == "too_long":
+            return self.outcome(False, problem)
+        for tree in trees:
+            for gold in golds:
+                reason = self.match(gold, tree)
+                if reason == "too_long":
+                    return self.outcome(False, reason)
+                if reason:
+                    return self.outcome(True, "choice" if through_letter and reason != "rounded" else reason)
+        if not trees:
+            named = isinstance(golds[0], Name) and same_words(value, self.answer)
+            return self.outcome(named, "equivalent" if named else "unparsable")
+        several = any(compare.is_several(gold, tree, self.context) for gold in golds[:1] for tree in trees)
+        return self.outcome(False, "several_answers" if several else "wrong")
+
+    def match(self, gold: Node, tree: Node) -> str | None:
+        try:
+            return compare.match(gold, tree, self.context)
+        except LimitError:
+            return "too_long"
+
+    def answers(self) -> tuple[list[Node], str]:
+        """The readings of the answer; where it is a sentence, what the sentence states."""
+        trees, problem = read_answer(self.answer)
+        if trees or problem == "too_long" or not self.policy.sentence_in_box:
+            return trees, problem
+        try:
+            return [settle(sentence(self.answer), self.context.work)], ""
+        except LimitError:
+            return [], "too_long"
+        except ParseError:
+            return [], problem
+
+
+@lru_cache(maxsize=4096)
+def read(gold: str) -> tuple[list[Node], str]:
+    """The settled readings of a gold, and the problem where there are none."""
+    return _read(gold, is_gold=True)
+
+
+def read_answer(answer: str) -> tuple[list[Node], str]:
+    """The settled readings of an answer, and the problem where there are none."""
+    return _read(answer, is_gold=False)
+
+
+def _read(text: str, *, is_gold: bool) -> tuple[list[Node], str]:
+    trees: list[Node] = []
+    try:
+        for tree in readings(text, is_gold=is_gold):
+            trees.append(settle(tree, Work()))
+    except LimitError:
+        return trees, "" if trees else "too_long"
+    except ParseError:
+        pass
+    return trees, "" if trees else "unparsable"
+
+
+@lru_cache(maxsize=4096)
+def same_answer(a: str, b: str) -> bool:
+    """Whether two texts are the same answer exactly (no rounding)."""
+    if squeeze(a) == squeeze(b):
+        return True
+    if not read(a)[0]:
+        return same_words(a, b)
+    strict = Policy(approximate_exact_gold=False, round_to_gold=False, round_as_asked=False)
+    context = Context(policy=strict)
+    try:
+        return any(compare.match(x, y, context) for x in read(a)[0] for y in read_answer(b)[0])
+    except LimitError:
+        return False
+
+
+def asked_decimals(question: str | None) -> int | None:
+    """The decimals that a question asks to round to: 1 for "nearest tenth", 0 for "nearest degree"; None if none."""
+    if not question or not _MENTIONS_ROUNDING.search(question):
+        return None
+    count = _DECIMALS.search(question)
+    if count:
+        return _COUNTS[count.group(1).lower()]
+    found = _ROUND.search(question)
+    return _PLACES.get(found.group(1).lower(), 0) if found else None

@@ -1,0 +1,103 @@
+"""Multiple choice: option letters against values, and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from uec_vlm.verifier.spelling import plain
+
+LETTERS = "ABCDEFGHIJ"
+
+_DRESS_NAMES = (
+    "text textbf textrm textit mathrm mathbf mathit mbox rm bf boldsymbol bm left right boxed fbox underline "
+    "displaystyle large Large"
+)
+_DRESS = re.compile(rf"\\(?:{'|'.join(_DRESS_NAMES.split())})\b|[{{}}$*~]|\\[()\[\],;:! ]")
+_LEAD = re.compile(r"^\s*(?:(?:the|correct|final|option|choice|answer|letter|is|:)\s*)*", re.IGNORECASE)
+_LETTER = re.compile(
+    r"[(\[]?\s*([A-Ja-j])\s*(?:(\))\s*[.:]?|[.:)\]]|(?=$)|=(?=\s*\S)|(?<=\s)-(?=\s)|(?<=\s)(?=[\d\\]))\s*(.*)$",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Picked:
+    """A letter that an answer names, and the text behind it ("B. 10")."""
+
+    letter: str
+    rest: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a gold means among its options: the letter (None: none given), the text of the value, the wrong texts."""
+
+    letter: str | None
+    value: str | None
+    others: tuple[str, ...] = ()
+
+
+def picked_letter(answer: str, *, lowercase: bool) -> Picked | None:
+    """The option letter that an answer consists of, or starts with."""
+    if len(answer) > 400:
+        return None
+    bare = _DRESS.sub("", plain(answer)).strip()
+    bare = bare[_LEAD.match(bare).end() :] if len(bare) > 2 else bare  # type: ignore[union-attr]
+    found = _LETTER.match(bare)
+    if found is None or (found.group(1).islower() and not lowercase):
+        return None
+    if bare.startswith("(") and found.group(2) is None:
+        return None
+    letter = found.group(1)
+    if not found.group(3).strip():
+        return Picked(letter.upper(), "")
+    at = answer.find(letter)
+    rest = answer[at + 1 :] if answer.isascii() and at >= 0 else found.group(3)
+    if re.match(r"[A-Ja-j]\s+-\s", bare):
+        rest = found.group(3)
+    return Picked(letter.upper(), _balanced(rest.lstrip(" .:)]}=~*")))
+
+
+def _balanced(text: str) -> str:
+    """The text without closing braces that nothing opened."""
+    out: list[str] = []
+    depth = 0
+    for char in text:
+        if char == "}":
+            if depth == 0:
+                continue
+            depth -= 1
+        elif char == "{":
+            depth += 1
+        out.append(char)
+    return "".join(out).strip()
+
+
+def target(gold: str, choices: Sequence[str] | None, same: object) -> Target:
+    """What the gold means: a letter among the options, an option's text, or a value of its own.
+
+    same: a function (a, b) -> bool that tells whether two texts are the same answer exactly.
+    """
+    bare = _DRESS.sub("", plain(gold)).strip().strip("().")
+    letter = bare if len(bare) == 1 and bare in LETTERS else None
+    if not choices:
+        return Target(letter, None if letter else gold)
+    assert callable(same)
+    known = LETTERS[: len(choices)]
+    if (
+        letter is not None
+        and letter in known
+        and not all(len(choice.strip()) == 1 and choice.strip().isalpha() for choice in choices)
+    ):
+        index = known.index(letter)
+    else:
+        index = next((i for i, choice in enumerate(choices) if choice.strip() == gold.strip()), -1)
+        if index < 0:
+            index = next((i for i, choice in enumerate(choices) if same(gold, choice)), -1)
+    if index < 0:
+        return Target(None, gold, tuple(choices))
+    value = choices[index]
+    wrong = tuple(c for i, c in enumerate(choices) if i != index and c.strip() != value.strip())
+    return Target(known[index] if index < len(known) else None, value, wrong)
