@@ -1,0 +1,90 @@
+"""The ordinary extremes of a step: all right, all wrong, nothing kept, nothing left to teach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.support.worlds import judge_by_parity, tiny_circle
+from uec_vlm.errors import RunError
+from uec_vlm.records import Judged, Rollout
+from uec_vlm.trainer.build import first_state
+from uec_vlm.trainer.circle import Circle
+from uec_vlm.trainer.loop import train
+
+TinyModel = Callable[[str], Path]
+
+
+def _verdicts(right: bool) -> Callable[[Sequence[Rollout]], list[Judged]]:
+    modulus = 1 if right else 10**9
+    return lambda rollouts: judge_by_parity(rollouts, modulus=modulus)
+
+
+def _rows(circle: Circle, steps: int = 2) -> list[dict[str, float]]:
+    return [turn.report.row() for turn in train(circle, first_state(), last_step=steps)]
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_groups_without_a_difference_change_nothing(right: bool, tiny_model: TinyModel) -> None:
+    circle = replace(tiny_circle(tiny_model("qwen2_5_vl")), judge=_verdicts(right))
+    before = {name: value.clone() for name, value in circle.policy.model.state_dict().items()}
+    rows = _rows(circle)
+    assert all(row["update/optimizer_steps"] == 0 for row in rows)
+    assert all(row["explore/hard_prompts"] == (0 if right else 4) for row in rows)
+    assert all(row["explore/solved"] == 0 for row in rows)
+    assert all(row["explore/tokens"] == 0 for row in rows) is right
+    assert all(torch.equal(value, before[name]) for name, value in circle.policy.model.state_dict().items())
+
+
+def test_only_extra_rollouts_can_teach_when_every_prompt_is_hard(tiny_model: TinyModel) -> None:
+    def judge(rollouts: Sequence[Rollout]) -> list[Judged]:
+        return judge_by_parity(rollouts, modulus=2 if rollouts[0].source == "extra" else 10**9)
+
+    circle = replace(tiny_circle(tiny_model("qwen2_5_vl")), judge=judge)
+    rows = _rows(circle, steps=3)
+    assert sum(row["select/kept_extra"] for row in rows) > 0
+    assert sum(row["select/kept_regular"] for row in rows) == 0
+    assert sum(row.get("update/trajectories_extra", 0) for row in rows) > 0
+    assert sum(row.get("update/trajectories_regular", 0) for row in rows) == 0
+
+
+def test_the_cap_on_extra_rollouts_holds(tiny_model: TinyModel) -> None:
+    circle = tiny_circle(tiny_model("qwen2_5_vl"), objective={"exploration": {"max_rollouts": 13}})
+    row = _rows(replace(circle, judge=_verdicts(False)), steps=1)[0]
+    assert row["explore/explored_prompts"] == 2
+    assert row["explore/tokens"] <= 2 * 6 * 8
+
+
+def test_everything_truncated_and_dropped_is_an_ordinary_step(tiny_model: TinyModel) -> None:
+    dropped = {"regular": {"truncated_answers": "drop"}, "extra": {"truncated_answers": "drop"}}
+    circle = tiny_circle(tiny_model("qwen2_5_vl"), objective={"retention": dropped}, rollout={"max_new_tokens": 1})
+    row = _rows(circle, steps=1)[0]
+    assert row["rollout/truncated"] == 1.0
+    assert row["update/optimizer_steps"] == 0
+    assert row["select/queue"] == 0
+
+
+def test_dynamic_sampling_stops_with_a_clear_message_when_nothing_is_left_to_teach(tiny_model: TinyModel) -> None:
+    circle = tiny_circle(
+        tiny_model("qwen2_5_vl"), "dapo", objective={"dynamic_sampling": {"max_refills": 2, "when_exhausted": "stop"}}
+    )
+    with pytest.raises(RunError, match="after 2 refills only 0 of 4 prompts"):
+        _rows(replace(circle, judge=_verdicts(True)), steps=1)
+
+
+def test_extra_rollouts_are_hotter_and_weighted(tiny_model: TinyModel) -> None:
+    circle = tiny_circle(tiny_model("qwen2_5_vl"), objective={"exploration": {"temperature": 1.5}})
+    turn = next(iter(train(circle, first_state(), last_step=3)))
+    extra = [row for row in turn.rows if row["source"] == "extra"]
+    assert extra
+    assert {row["temperature"] for row in extra} == {1.5}
+    kept = [t for t in turn.state.queue if t.judged.rollout.source == "extra"]
+    assert kept
+    for trajectory in kept:
+        gap = trajectory.old_logprobs - trajectory.judged.rollout.behaviour_logprobs
+        torch.testing.assert_close(trajectory.importance_weights, gap.exp().clamp(max=2.0), rtol=0, atol=1e-6)
+        assert not torch.equal(trajectory.importance_weights, torch.ones_like(gap))
