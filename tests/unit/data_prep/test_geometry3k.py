@@ -131,6 +131,13 @@ def test_repeated_right_choice_is_kept_once() -> None:
     assert (sample.choices, sample.answer, sample.metadata["letter"]) == (("7", "8", "9"), "8", "B")
 
 
+def test_choices_of_one_value_are_one_choice_and_close_values_are_two() -> None:
+    spelled = ["\\frac { 1 } { \\sqrt 3 }", "0.577", "\\frac { \\sqrt { 3 } } { 3 }", "0.5774"]
+    sample = convert(raw(choices=spelled, answer="C", precise_value=...)).sample
+    assert [normalise_answer(choice) for choice in (spelled[0], spelled[1], spelled[3])] == list(sample.choices)
+    assert sample.metadata["letter"] == "A"
+
+
 def test_texts_among_precise_values_are_read_or_become_null() -> None:
     sample = convert(raw(precise_value=["7.0", "13.86", "A D", float("inf")])).sample
     assert sample.metadata["precise_value"] == [7.0, 13.86, None, None]

@@ -24,6 +24,7 @@ from tests.unit.data_prep.world import (
     make_folders,
     make_many,
     put_problem,
+    reasons,
     record,
     rows_source,
     run,
@@ -99,6 +100,17 @@ def test_text_row_without_pictures_passes(tmp_path: Path) -> None:
     prepare("words", replace(SPEC, convert=convert), rows_source(rows), tmp_path, grade_check=None)
     (row,) = pq.read_table(tmp_path / "train.parquet").to_pylist()
     assert (row["images"], row["answer_value"]) == ([], None)
+
+
+@pytest.mark.parametrize("problem", ["Find x.", "<image><image>Find x.", "<image>Find <image>."])
+def test_conversion_that_loses_count_of_placeholders_is_refused(problem: str, tmp_path: Path) -> None:
+    def convert(raw: RawRow) -> Any:
+        made = SPEC.convert(raw)
+        return replace(made, sample=replace(made.sample, problem=problem)) if raw.place == "train/2" else made
+
+    rows = [RawRow("train", f"train/{n}", "intergps", record(n), (diagram(n),)) for n in (1, 2)]
+    manifest = prepare("g", replace(SPEC, convert=convert), rows_source(rows), tmp_path, grade_check=None)
+    assert reasons(manifest["refused"]) == {"placeholder_mismatch": ["train/2"]}
 
 
 def test_row_groups_are_cut_by_rows_and_by_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
