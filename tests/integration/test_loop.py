@@ -13,6 +13,7 @@ import torch
 
 from tests.support.worlds import tiny_circle
 from uec_vlm.config import config_folder
+from uec_vlm.objective import ControllerState, PromptHistory
 from uec_vlm.policy import save_policy
 from uec_vlm.trainer.build import first_state
 from uec_vlm.trainer.circle import Circle
@@ -68,18 +69,50 @@ def test_weights_change_and_successive_steps_differ(uninterrupted: Any, tiny_mod
     assert len({tuple(step) for step in texts}) == len(texts)
 
 
-def test_resume_is_exact(uninterrupted: Any, tiny_model: TinyModel, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [3, 4, 5])
+def test_resume_is_exact(stop: int, uninterrupted: Any, tiny_model: TinyModel, tmp_path: Path) -> None:
     whole, weights = uninterrupted
     first = tiny_circle(tiny_model("qwen2_5_vl"))
-    begun = _run(first, first_state(), 4)
+    begun = _run(first, first_state(), stop)
     state = begun[-1].state
     assert len(state.queue) + len(state.replay) > 0, "nothing to restore: the test would prove little"
-    folder = tmp_path / "step_4"
+    folder = tmp_path / f"step_{stop}"
     save_checkpoint(folder, state, first.optimizer, save_weights=partial(save_policy, first.policy), trainable=None)
     resumed = tiny_circle(tiny_model("qwen2_5_vl"), checkpoint=folder)
     again = _run(resumed, load_checkpoint(folder, resumed.optimizer, render=resumed.render), 8)
     assert _numbers(begun + again) == _numbers(whole)
     assert _same_weights(_weights(resumed), weights)
+
+
+def test_a_state_comes_back_whole(uninterrupted: Any, tiny_model: TinyModel, tmp_path: Path) -> None:
+    state: TrainState = replace(
+        uninterrupted[0][-1].state,
+        controller=ControllerState(temperature_scale=1.25, memory=0.1, steps=8),
+        history=PromptHistory({"problem": (3, 7)}),
+    )
+    circle = tiny_circle(tiny_model("qwen2_5_vl"))
+    folder = tmp_path / "step_8"
+    save_checkpoint(folder, state, circle.optimizer, save_weights=lambda path: None, trainable=None)
+    back = load_checkpoint(folder, circle.optimizer, render=circle.render)
+    assert (back.step, back.drawn, back.optimizer_steps) == (state.step, state.drawn, state.optimizer_steps)
+    assert (back.controller, back.history) == (state.controller, state.history)
+    assert len(back.queue) + len(back.replay) > 2
+    assert any(t.uses > 0 for t in back.replay.trajectories)
+    for mine, theirs in zip(
+        (*back.queue, *back.replay.trajectories), (*state.queue, *state.replay.trajectories), strict=True
+    ):
+        assert (mine.born, mine.uses, mine.advantage) == (theirs.born, theirs.uses, theirs.advantage)
+        assert replace(mine.judged, rollout=theirs.judged.rollout) == theirs.judged
+        one, other = mine.judged.rollout, theirs.judged.rollout
+        assert (one.text, one.finish, one.source, one.temperature, one.policy_version) == (
+            other.text, other.finish, other.source, other.temperature, other.policy_version
+        )  # fmt: skip
+        assert torch.equal(one.completion_ids, other.completion_ids)
+        assert torch.equal(one.behaviour_logprobs, other.behaviour_logprobs)
+        assert torch.equal(one.prompt.pixel_values, other.prompt.pixel_values)
+        assert one.prompt.sample == other.prompt.sample
+        assert torch.equal(mine.old_logprobs, theirs.old_logprobs)
+        assert torch.equal(mine.importance_weights, theirs.importance_weights)
 
 
 def test_resume_without_the_optimizer_state_is_seen(uninterrupted: Any, tiny_model: TinyModel, tmp_path: Path) -> None:
