@@ -239,7 +239,7 @@ def check_controller(registry: Registry, name: str) -> None:
         assert 0.0 <= state.entropy_coef <= 1.0
         assert -1.0 <= state.asymmetry <= 1.0
         assert 0.0 < state.temperature_scale <= 10.0
-        assert 0.0 <= state.explore_scale <= 1.0
+        assert 0.0 <= state.explore_scale <= 2.0
         assert 0.0 <= state.replay_scale <= 100.0
         assert ControllerState.from_json(state.to_json()) == state
 

@@ -24,8 +24,9 @@ class ControllerState:
     """What a controller tells the rest of the step, and its memory. All numbers; JSON-serialisable by `to_json`.
 
     entropy_coef: of the bonus, loss per nat. asymmetry: a of `asymmetric_weights`, in [-1, 1].
-    temperature_scale: times the temperature of the extra rollouts. explore_scale: share of the difficult prompts that
-    are explored, in [0, 1]. replay_scale: times the frequency of replay; 0 is never.
+    temperature_scale: times the temperature of the extra rollouts. explore_scale: in [0, 2]; up to 1 the share of the
+    difficult prompts that are explored, beyond it all of them and that share (less 1) of the other prompts.
+    replay_scale: times the frequency of replay; 0 is never.
     memory: the law's own (a coefficient, an integral, a level). steps: how often it has advanced.
     """
 
@@ -119,29 +120,33 @@ def uec_band(
     *,
     low: NonNegative = 0.2,
     high: Positive = 0.6,
-    gain: Positive = 0.2,
-    leak: FractionOrZero = 0.05,
+    gain: Positive = 0.5,
+    leak: FractionOrZero = 0.02,
     temperature_scale_max: TemperatureScale = 1.5,
     replay_scale_max: ReplayScale = 5.0,
 ) -> ControllerState:
     """Keeps H in [low, high] by UEC's own two levers (ours, beyond the paper).
 
-    A level u in [-1, 1] moves by gain x (distance to the band / width of the band), at most gain, per step, and leaks
-    back to 0 inside the band. u > 0 (H was too low): extra rollouts are hotter, up to temperature_scale_max, and
-    replay rarer, down to never. u < 0 (H was too high): a smaller share of the difficult prompts is explored, down to
-    none, and replay more frequent, up to replay_scale_max. u = 0 is UEC as configured.
+    A level u in [-1, 1] moves by gain x (distance to the band / width of the band), at most gain, per step, starts
+    from 0 where it stands on the wrong side, and leaks back to 0 inside the band. u = 0 is UEC as configured.
+    u > 0 (H was too low): extra rollouts are hotter, up to temperature_scale_max, prompts that are not difficult get
+    them too, up to all, and replay is rarer, down to never. u < 0 (H was too high): a smaller share of the difficult
+    prompts is explored, down to none, and replay is more frequent, up to replay_scale_max.
+    The upward lever wants `old_logprobs.extra: recomputed`: importance weights undo in expectation what the hotter
+    sampling does to the entropy (shown in docs/objective.md).
     low, high: nats. gain: of the level, per step. leak: share of the level lost per step inside the band.
     """
     width = max(high - low, 1e-6)
     distance = max(low - entropy, 0.0) - max(entropy - high, 0.0)
-    push = gain * min(max(distance / width, -1.0), 1.0) if distance else -leak * state.memory
-    level = min(max(state.memory + push, -1.0), 1.0)
+    held = state.memory if state.memory * distance >= 0.0 else 0.0
+    push = gain * min(max(distance / width, -1.0), 1.0) if distance else -leak * held
+    level = min(max(held + push, -1.0), 1.0)
     up, down = max(level, 0.0), max(-level, 0.0)
     return replace(
         state,
         memory=level,
         temperature_scale=1.0 + up * (temperature_scale_max - 1.0),
-        explore_scale=1.0 - down,
+        explore_scale=1.0 + level,
         replay_scale=(1.0 - up) * (1.0 + down * (replay_scale_max - 1.0)),
         steps=state.steps + 1,
     )

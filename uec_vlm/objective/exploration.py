@@ -90,16 +90,24 @@ def choose_prompts(
 ) -> list[int]:
     """Indices of the prompts that get extra rollouts now: the rule, then the schedule, the history, the share, the cap.
 
-    scale: share of the difficult prompts to explore, in [0, 1] (the
-    controller's); the first ones of the rule's order are taken. prompt_ids: one per prompt; () does without history.
+    scale: the controller's: up to 1 the share of the difficult prompts to explore, the first ones of the rule's order;
+    beyond 1, all of them and that share (less 1) of the other prompts, lowest pass rate first; 2 is everybody.
+    prompt_ids: one per prompt; () does without history.
     """
     if step < settings.first_step or (settings.last_step is not None and step > settings.last_step):
         return []
-    chosen = rule(accuracies_P_G)
-    if prompt_ids and settings.patience is not None:
-        chosen = [index for index in chosen if not _resting(prompt_ids[index], history, settings, step)]
+    awake = [
+        index
+        for index in range(len(accuracies_P_G))
+        if not prompt_ids or not _resting(prompt_ids[index], history, settings, step)
+    ]
+    chosen = [index for index in rule(accuracies_P_G) if index in set(awake)]
     if scale < 1.0:
         chosen = chosen[: int(scale * len(chosen) + 0.5)]
+    elif scale > 1.0:
+        rates = [sum(group) / len(group) if group else 1.0 for group in accuracies_P_G]
+        others = sorted(set(awake) - set(chosen), key=lambda index: (rates[index], index))
+        chosen = chosen + others[: int((scale - 1.0) * len(others) + 0.5)]
     if settings.max_rollouts is not None:
         chosen = chosen[: settings.max_rollouts // settings.completions]
     return chosen

@@ -67,27 +67,32 @@ def test_switched_temperature_is_hot_below_the_target() -> None:
 
 
 def test_uec_band_by_hand() -> None:
-    # Width 0.4. H = 0.1 is 0.1 below: level 0.2 x 0.25 = 0.05; temperature 1 + 0.05 x 0.5; replay 0.95.
+    # Width 0.4. H = 0.1 is 0.1 below: level 0.5 x 0.25 = 0.125; temperature 1 + 0.125 x 0.5; replay 0.875.
     below = uec_band(START, 0.1)
-    assert math.isclose(below.memory, 0.05)
-    assert math.isclose(below.temperature_scale, 1.025)
-    assert math.isclose(below.replay_scale, 0.95)
-    assert below.explore_scale == 1.0
-    # H = 1.4 is two widths above: the push is bounded by the gain: level -0.2; replay 1 + 0.2 x 4; share 0.8.
+    assert math.isclose(below.memory, 0.125)
+    assert math.isclose(below.temperature_scale, 1.0625)
+    assert math.isclose(below.replay_scale, 0.875)
+    assert math.isclose(below.explore_scale, 1.125)
+    # H = 1.4 is two widths above: the push is bounded by the gain: level -0.5; replay 1 + 0.5 x 4; share 0.5.
     above = uec_band(START, 1.4)
-    assert math.isclose(above.memory, -0.2)
-    assert math.isclose(above.replay_scale, 1.8)
-    assert math.isclose(above.explore_scale, 0.8)
+    assert math.isclose(above.memory, -0.5)
+    assert math.isclose(above.replay_scale, 3.0)
+    assert math.isclose(above.explore_scale, 0.5)
     assert above.temperature_scale == 1.0
-    # Inside, the level leaks 5 %.
-    assert math.isclose(uec_band(below, 0.4).memory, 0.0475)
+    # Inside, the level leaks 2 %.
+    assert math.isclose(uec_band(below, 0.4).memory, 0.1225)
+
+
+def test_uec_band_starts_from_zero_on_the_other_side() -> None:
+    assert math.isclose(uec_band(replace(START, memory=0.9), 1.4).memory, -0.5)
+    assert math.isclose(uec_band(replace(START, memory=-0.9), 0.1).memory, 0.125)
 
 
 def test_uec_band_saturates_at_no_replay_and_no_exploration() -> None:
     hot, cold = START, START
     for _ in range(50):
         hot, cold = uec_band(hot, 0.0), uec_band(cold, 9.0)
-    assert (hot.memory, hot.temperature_scale, hot.replay_scale, hot.explore_scale) == (1.0, 1.5, 0.0, 1.0)
+    assert (hot.memory, hot.temperature_scale, hot.replay_scale, hot.explore_scale) == (1.0, 1.5, 0.0, 2.0)
     assert (cold.memory, cold.temperature_scale, cold.replay_scale, cold.explore_scale) == (-1.0, 1.0, 5.0, 0.0)
 
 

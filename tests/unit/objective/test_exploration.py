@@ -75,6 +75,23 @@ def test_the_controllers_share_takes_the_first_of_the_rules_order() -> None:
     assert chosen(scale=0.0) == []
 
 
+def test_a_share_beyond_one_adds_the_other_prompts_lowest_pass_rate_first() -> None:
+    groups = [[1.0, 1.0], [0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 0.0]]
+    found = {
+        scale: choose_prompts(groups, rule=all_failed, settings=ExplorationSettings(), step=0, scale=scale)
+        for scale in (1.0, 1.4, 2.0)
+    }
+    assert found == {1.0: [1, 4], 1.4: [1, 4, 2], 2.0: [1, 4, 2, 0, 3]}
+
+
+def test_a_resting_prompt_is_not_added_by_the_share_either() -> None:
+    history = PromptHistory({"a": (5, 9)})
+    settings = ExplorationSettings(patience=2, rest=3)
+    arguments = {"rule": all_failed, "settings": settings, "scale": 2.0, "prompt_ids": ["a", "b"], "history": history}
+    assert choose_prompts([[0.0], [1.0]], step=10, **arguments) == [1]  # type: ignore[arg-type]
+    assert choose_prompts([[0.0], [1.0]], step=13, **arguments) == [0, 1]  # type: ignore[arg-type]
+
+
 def test_hopeless_prompts_rest_and_are_tried_again() -> None:
     settings = ExplorationSettings(patience=2, rest=3)
     history = EMPTY_HISTORY
