@@ -65,6 +65,31 @@ for _name, _spec in DATASETS.items():
     app.command(_name, short_help=_spec.purpose)(_command(_name, _spec))
 
 
+@app.command("audit-answers", short_help="list golds that cannot be graded, choices that collide, and rounded golds")
+def audit_answers_command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that was prepared: {train,...}.parquet.")],
+    show: Annotated[int, typer.Option("--show", min=0, help="Rows to print of each kind; all are counted.")] = 10,
+) -> None:
+    """List what to know of the golds of a prepared data set, by kind.
+
+    Golds that the verifier does not read, choices that it cannot tell apart or that differ by less than 1 %, and golds
+    that are rounded.
+
+    Example: python -m data_prep audit-answers data/geometry3k
+    """
+    from data_prep.audit import FINDINGS, audit_answers
+
+    found: dict[str, list[str]] = {name: [] for name in FINDINGS}
+    for finding in audit_answers(folder):
+        found[finding.name].append(f"  {finding.row}: {finding.detail}")
+    for name, rows in found.items():
+        typer.echo(f"{len(rows)} x {name}: {FINDINGS[name]}")
+        for row in rows[:show]:
+            typer.echo(row)
+        if len(rows) > show:
+            typer.echo(f"  ... and {len(rows) - show} more (--show)")
+
+
 def summary(manifest: dict[str, Any], out: Path) -> str:
     """The manifest in a few lines for the terminal."""
     lines = [f"{manifest['dataset']} from {manifest['source']['layout']}: written to {out}"]

@@ -26,7 +26,7 @@ def test_help_names_every_data_set_and_has_an_example(capsys: pytest.CaptureFixt
     code, shown, _ = call(capsys, "--help")
     assert code == 0
     assert "Example: python -m data_prep geometry3k --source" in " ".join(shown.split())
-    for name in DATASETS:
+    for name in [*DATASETS, "audit-answers"]:
         assert name in shown
 
 

@@ -1,5 +1,6 @@
 """A gold that the verifier does not grade as right, or a wrong choice that it does, refuses the row."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,11 +45,15 @@ def test_bad_golds_are_refused_by_name(bad: Sample, reason: str) -> None:
 
 
 def test_the_manifest_counts_them(tmp_path: Path) -> None:
-    """A gold whose braces never close cannot stand in a box."""
-    put_problem(tmp_path / "in", "train", "1", record(1), diagram(1))
-    put_problem(tmp_path / "in", "train", "2", record(2, choices=["1", "\\frac{3", "4", "5"]), diagram(2))
+    for number in (1, 2, 3):
+        put_problem(tmp_path / "in", "train", str(number), record(number), diagram(number))
+
+    def check(one: Sample) -> None:
+        grade_check(replace(one, answer="") if one.id.endswith("-2") else one)
+
     spec = DATASETS["geometry3k"]
     source = open_source("geometry3k", spec, str(tmp_path / "in"))
-    manifest = prepare("geometry3k", spec, source, tmp_path / "out", grade_check=grade_check)
+    manifest = prepare("geometry3k", spec, source, tmp_path / "out", grade_check=check)
     assert reasons(manifest["refused"]) == {"gold_not_graded_right": ["train/2"]}
+    assert manifest["splits"]["train"] == {"rows_read": 3, "rows_written": 2, "rows_refused": 1}
     assert manifest["grade_check"] is True
