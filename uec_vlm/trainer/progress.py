@@ -17,7 +17,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 def progress(console: Console, *, done: int, total: int) -> Iterator[Show]:
     """Yields a function that shows the row of a step: as a live bar on a terminal, else as a line every ten seconds."""
     if not console.is_terminal:
-        yield _line_printer(console, total)
+        yield _line_printer(console, done, total)
         return
     columns = (
         TextColumn("step"),
@@ -47,12 +47,15 @@ def summary(row: Mapping[str, float]) -> str:
     return "  ".join(parts)
 
 
-def _line_printer(console: Console, total: int) -> Show:
-    last = [0.0]
+def _line_printer(console: Console, done: int, total: int) -> Show:
+    started = time.monotonic()
+    last = [started]
 
     def show(step: int, row: Mapping[str, float]) -> None:
-        if step == total or "eval/pass@1" in row or time.monotonic() - last[0] > _SECONDS_BETWEEN_LINES:
-            last[0] = time.monotonic()
-            console.print(f"step {step}/{total}  {summary(row)}", highlight=False)
+        now = time.monotonic()
+        if step == total or "eval/pass@1" in row or now - last[0] > _SECONDS_BETWEEN_LINES:
+            last[0] = now
+            left = (now - started) / (step - done) * (total - step)
+            console.print(f"step {step}/{total}  {summary(row)}  {left:.0f} s left", highlight=False, soft_wrap=True)
 
     return show

@@ -54,11 +54,29 @@ def run_training(config: RunConfig, *, resume: bool, console: Console) -> RunFol
     for reason in splits.refused:
         console.print(f"refused: {reason}", highlight=False, soft_wrap=True)
     run = Run(folder, config, circle, splits, console)
+    _introduce(run)
     with _tensorboard(run, purge_after=step_of(checkpoint) if checkpoint is not None else None) as board:
         state = _resume(run, checkpoint) if checkpoint is not None else _begin(run, board)
         _train(run, state, board)
     _finish(run)
     return folder
+
+
+def _introduce(run: Run) -> None:
+    """What is about to run, in three lines."""
+    config, policy = run.config, run.circle.policy
+    weights = sum(parameter.numel() for parameter in policy.model.parameters())
+    held_out = f"{len(run.splits.validation)} validation"
+    if run.splits.test is not None:
+        held_out += f", {len(run.splits.test)} test"
+    lines = (
+        f"policy: {config.model.path} ({policy.family}, {weights / 1e6:.2f} M weights) on {policy.device}",
+        f"problems: {len(run.circle.samples)} training, {held_out}",
+        f"{config.algorithm or 'objective'}: {config.run.steps} steps of {config.rollout.prompts_per_step} prompts x "
+        f"{config.rollout.completions_per_prompt} completions",
+    )
+    for line in lines:
+        run.console.print(line, highlight=False, soft_wrap=True)
 
 
 def _begin(run: Run, board: SummaryWriter | None) -> TrainState:
