@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from uec_vlm.records import CompletionBatch, Prompt, TrainBatch, Trajectory
 
 
-def collate_completions(completion_ids: Sequence[Int[Tensor, " T"]], prompts: Sequence[Prompt]) -> CompletionBatch:
+def collate_completions(completion_ids: Sequence[Int[Tensor, " _"]], prompts: Sequence[Prompt]) -> CompletionBatch:
     """Pad completions on the right with 0; prompts[i] belongs to completion i, and equal prompts are kept once."""
     if not completion_ids or len(completion_ids) != len(prompts):
         raise ValueError(
@@ -92,5 +92,5 @@ def _reads_the_same(one: Prompt, other: Prompt) -> bool:
     )
 
 
-def _pad(rows: Sequence[Tensor], value: float) -> Float[Tensor, "B T"]:
+def _pad(rows: Sequence[Tensor], value: int | float) -> Shaped[Tensor, "B T"]:
     return pad_sequence([row.detach().cpu() for row in rows], batch_first=True, padding_value=value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
@@ -26,9 +26,9 @@ class Policy:
     family: the key in `FAMILIES`.
     """
 
-    model: nn.Module
-    processor: Any
-    tokenizer: Any
+    model: nn.Module = field(repr=False)
+    processor: Any = field(repr=False)
+    tokenizer: Any = field(repr=False)
     banned_ids: tuple[int, ...]
     end_ids: tuple[int, ...]
     pad_id: int

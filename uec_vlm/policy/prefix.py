@@ -59,9 +59,7 @@ def pad_rows(policy: Policy, prompts: Sequence[Prompt], tails: Sequence[Tensor] 
         # Patches are packed over pictures, not over rows: they are joined in the order of the rows and never sliced.
         pixel_values = torch.cat([prompt.pixel_values for prompt in pictured]).to(device)
         grid = torch.cat([prompt.image_grid_thw for prompt in pictured]).to(device)
-        prompt_lengths = torch.tensor([len(prompt.token_ids) for prompt in prompts], device=device)
-        is_image = token_ids == cast(Any, backbone_of(policy.model)).config.image_token_id
-        image_mask = is_image & (place < prompt_lengths.unsqueeze(1))
+        image_mask = token_ids == cast(Any, backbone_of(policy.model)).config.image_token_id
     positions, next_position = policy.traits.positions(backbone_of(policy.model), token_ids, mask, image_mask, grid)
     return PaddedRows(token_ids, mask, positions, next_position, pixel_values, grid)
 

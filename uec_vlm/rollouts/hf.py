@@ -121,7 +121,7 @@ class HFEngine:
 
     def _decode(
         self, prompts: Sequence[Prompt], uniforms: Float[Tensor, "B T"], sampling: SamplingSettings
-    ) -> list[tuple[Int[Tensor, " T"], Float[Tensor, " T"]]]:
+    ) -> list[tuple[Int[Tensor, " _"], Float[Tensor, " _"]]]:
         """Sample one completion for each entry of `prompts`; an entry that repeats is read once."""
         policy, device = self._policy, self._policy.device
         distinct = list({id(prompt): prompt for prompt in prompts}.values())

@@ -45,7 +45,7 @@ def test_misfits_are_refused() -> None:
         collate_completions([], [])
     with pytest.raises(ValueError, match="without tokens"):
         collate_completions([torch.ones(0, dtype=torch.long)], [prompt])
-    torn = replace(bare_trajectory(prompt, 3), old_logprobs=torch.zeros(2))
+    torn = replace(bare_trajectory(prompt, 3), old_logprobs=torch.zeros(2), importance_weights=torch.ones(2))
     with pytest.raises(ValueError, match="'p'"):
         collate([torn])
 
