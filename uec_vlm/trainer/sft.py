@@ -25,8 +25,8 @@ Example = tuple[Prompt | Sample, str]
 class SftStep:
     """What one optimizer step did.
 
-    step: counted from 1. loss: nats per target token. target_tokens: of the whole batch. gradient_norm: before clipping.
-    learning_rate: of this step. skipped: the gradient was not finite, and the weights did not change.
+    step: counted from 1. loss: nats per target token. target_tokens: of the whole batch. gradient_norm: before the
+    clipping. learning_rate: of this step. skipped: the gradient was not finite, and the weights did not change.
     """
 
     step: int
@@ -69,7 +69,9 @@ def sft_run(
         for group in optimizer.param_groups:
             group["lr"] = rate
         batch = [_tokenised(policy, examples[next(order)], render) for _ in range(batch_size)]
-        record = _update(policy, batch, parameters, optimizer, step, rate, max_grad_norm, micro_batch_size or batch_size)
+        record = _update(
+            policy, batch, parameters, optimizer, step, rate, max_grad_norm, micro_batch_size or batch_size
+        )
         if on_step is not None:
             on_step(record)
         yield record
@@ -109,9 +111,7 @@ def _order(count: int, seed: int) -> Iterator[int]:
         yield from torch.randperm(count, generator=generator).tolist()
 
 
-def _tokenised(
-    policy: Policy, example: Example, render: Callable[[Sample], Prompt] | None
-) -> tuple[Prompt, list[int]]:
+def _tokenised(policy: Policy, example: Example, render: Callable[[Sample], Prompt] | None) -> tuple[Prompt, list[int]]:
     source, target = example
     if isinstance(source, Sample):
         if render is None:

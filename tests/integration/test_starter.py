@@ -1,0 +1,125 @@
+"""The starter policy that is shipped: its size and sums, how it loads, what it sees; and the parts it is built from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from uec_vlm.batches import PromptSettings, render
+from uec_vlm.geosynth import ProblemSet
+from uec_vlm.geosynth.asset import starter_folder
+from uec_vlm.policy import Policy, load_policy, score
+from uec_vlm.trainer.sft import completion_batch, target_ids
+from uec_vlm.trainer.starter_lessons import Lesson, lesson_loss, pack, picture_array, worked
+from uec_vlm.trainer.starter_model import (
+    both_frames,
+    build_model,
+    build_processor,
+    pictures_to_patches,
+    train_tokenizer,
+)
+from uec_vlm.trainer.starter_report import accuracy, answer
+from uec_vlm.trainer.starter_sight import CHARACTERS, scattered
+
+FOLDER = starter_folder()
+GEOMETRY3K = Path(__file__).resolve().parents[3] / "shared" / "data" / "geometry3k_raw"
+MAX_BYTES = 4_000_000
+
+
+@pytest.fixture(scope="module")
+def starter() -> Policy:
+    return load_policy(FOLDER)
+
+
+@pytest.fixture(scope="module")
+def untaught() -> tuple[Any, Any]:
+    tokenizer = train_tokenizer(["Find x. <think>right triangle; leg 3: 3*4=12</think>\\boxed{12}"] * 3)
+    return build_model(tokenizer, seed=3), build_processor(tokenizer)
+
+
+def test_the_asset_is_small_and_its_sums_are_recorded() -> None:
+    files = [path for path in FOLDER.iterdir() if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= MAX_BYTES
+    recorded = dict(reversed(line.split()) for line in (FOLDER / "SHA256SUMS").read_text().splitlines())
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.name != "SHA256SUMS"}
+    assert recorded == found
+
+
+def test_transformers_loads_it_in_single_precision_by_itself() -> None:
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    model = AutoModelForImageTextToText.from_pretrained(FOLDER)
+    assert model.config.model_type == "qwen2_5_vl"
+    assert model.dtype == torch.float32
+    assert 700_000 < sum(weight.numel() for weight in model.parameters()) < 1_600_000
+    assert len(AutoProcessor.from_pretrained(FOLDER).tokenizer) == 512
+
+
+def test_every_text_survives_the_tokenizer(starter: Policy) -> None:
+    texts = ["Find m∠ABC in ⊙O, \\widehat{AB}≅CD · 3√2 ≈ 4,24°\n\t\u2032", "日本語 😀 \u0000\u00a0"]
+    if GEOMETRY3K.exists():
+        texts += [json.loads(path.read_text())["problem_text"] for path in sorted(GEOMETRY3K.rglob("data.json"))[:500]]
+    for text in texts:
+        ids = starter.tokenizer(text, add_special_tokens=False)["input_ids"]
+        assert starter.tokenizer.decode(ids) == text
+
+
+def test_a_marker_of_the_format_is_text_and_not_a_special_token(starter: Policy) -> None:
+    text = "<think>3+4=7</think>\\boxed{7}"
+    ids = target_ids(starter.tokenizer, text)
+    assert ids[-1] in starter.end_ids
+    assert starter.tokenizer.decode(ids, skip_special_tokens=True) == text
+
+
+def test_it_answers_some_held_out_problems_in_its_format() -> None:
+    policy = load_policy(FOLDER)
+    samples = list(ProblemSet(split="validation", count=48, seed=3, levels=(1,)))
+    found = answer(policy, samples, completions=2, seed=3)
+    texts = [rollout.text for one in found for rollout in one.rollouts]
+    assert sum("</think>\\boxed{" in text for text in texts) / len(texts) > 0.85
+    assert accuracy(found) > 0.15
+
+
+def test_pictures_in_bulk_are_what_the_processor_makes(untaught: tuple[Any, Any]) -> None:
+    _, processor = untaught
+    pictures = scattered(3, seed=1).pictures
+    made = processor.image_processor([Image.fromarray(one.numpy()) for one in pictures], return_tensors="pt")
+    torch.testing.assert_close(
+        both_frames(pictures_to_patches(pictures)).flatten(0, 1), made["pixel_values"], rtol=0, atol=1e-5
+    )
+
+
+def test_the_loss_in_bulk_is_that_of_the_policys_own_score(untaught: tuple[Any, Any], tmp_path: Path) -> None:
+    model, processor = untaught
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    policy = load_policy(tmp_path)
+    source = ProblemSet(split="train", count=4, seed=2)
+    problems = [source.problem(index) for index in range(4)]
+    lessons = [Lesson(index, one.question, worked(one)) for index, one in enumerate(problems)]
+    pictures = torch.stack([torch.from_numpy(picture_array(one).copy()) for one in problems])
+    with torch.no_grad():
+        bulk = lesson_loss(model, pack(processor.tokenizer, lessons, pictures))
+        prompts = [render(source[index], policy.processor, PromptSettings()) for index in range(4)]
+        pairs = [
+            (prompt, target_ids(policy.tokenizer, one.target)) for prompt, one in zip(prompts, lessons, strict=True)
+        ]
+        batch = completion_batch(pairs, policy.pad_id)
+        scores = score(policy, batch, temperature=1.0, banned_ids=(), want_entropy=False)
+    plain = -float(scores.logprobs.sum()) / int(batch.completion_mask.sum())
+    assert float(bulk) == pytest.approx(plain, rel=0, abs=1e-5)
+
+
+def test_a_sighting_names_the_characters_of_its_labels() -> None:
+    sighting = scattered(20, seed=4)
+    assert torch.equal(sighting.pictures, scattered(20, seed=4).pictures)
+    assert int(sighting.marks.max()) <= len(CHARACTERS)
+    spelt, marked = int((sighting.spelt > 0).sum()), int((sighting.marks > 0).sum())
+    # Two labels of one cell may need more than five places, two characters may share half a patch.
+    assert spelt / marked == pytest.approx(1.0, rel=0, abs=0.1)
