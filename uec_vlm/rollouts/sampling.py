@@ -36,11 +36,11 @@ def draw_tokens(logprobs: Float[Tensor, "B V"], uniforms: Float[Tensor, " B"]) -
     Where the log-probabilities are not numbers, any token is returned; its log-probability says so to the caller.
     """
     cumulative = logprobs.double().exp().cumsum(-1)
-    total = cumulative[:, -1:].contiguous()
-    drawn = torch.searchsorted(cumulative, uniforms.unsqueeze(-1) * total, right=True)
-    # Rounding may lift the threshold to the total; the last token of positive probability is the first to reach it.
-    last = torch.searchsorted(cumulative, total)
-    return torch.minimum(drawn, last).squeeze(-1).clamp(max=logprobs.shape[-1] - 1)
+    threshold = uniforms.unsqueeze(-1) * cumulative[:, -1:]
+    drawn = torch.searchsorted(cumulative, threshold, right=True).clamp(max=logprobs.shape[-1] - 1)
+    # Rounding in a parallel sum may open a hair's breadth at a token without probability: then take the likeliest.
+    impossible = logprobs.gather(-1, drawn) == float("-inf")
+    return torch.where(impossible, logprobs.argmax(-1, keepdim=True), drawn).squeeze(-1)
 
 
 def choose(
@@ -54,7 +54,8 @@ def choose(
     """Draw one token per row; return it with the log-probability it was drawn with."""
     if temperature == 0:
         tokens = logits.masked_fill(banned, float("-inf")).argmax(-1)
-        return tokens, torch.zeros(len(tokens), device=logits.device)
+        # log 1 = 0, but not a number where the logits are none, so that the caller is told.
+        return tokens, logits.gather(-1, tokens.unsqueeze(-1)).squeeze(-1).float() * 0.0
     logprobs = support_logprobs(logits, banned, temperature=temperature, top_p=top_p)
     tokens = draw_tokens(logprobs, uniforms)
     return tokens, logprobs.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)

@@ -18,7 +18,7 @@ def test_tokens_come_as_often_as_their_probability_says() -> None:
     torch.testing.assert_close(counts / 1000, probabilities, rtol=0, atol=1.1e-3)
 
 
-@pytest.mark.parametrize("uniform", [0.0, 0.5, 1 - 2**-53])
+@pytest.mark.parametrize("uniform", [0.0, 0.5, 1 - 2**-53, 1.0])
 @pytest.mark.parametrize("banned", [[0], [3], [0, 3], [0, 1, 3], [1, 2]])
 def test_a_token_without_probability_is_never_drawn(uniform: float, banned: list[int]) -> None:
     mask = NONE_OF_FOUR.clone()
@@ -70,7 +70,8 @@ def test_uniform_numbers_depend_on_seed_and_completion_and_not_on_how_many_are_w
     assert not torch.equal(completion_uniforms(6, 2, 1000), numbers)
 
 
-def test_logits_that_are_no_numbers_are_told_and_not_drawn_out_of_range() -> None:
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_no_numbers_are_told_and_not_drawn_out_of_range(temperature: float) -> None:
     logits = torch.full((1, 4), math.nan)
-    token, logprob = choose(logits, torch.tensor([0.5]), NONE_OF_FOUR, temperature=1.0, top_p=1.0)
+    token, logprob = choose(logits, torch.tensor([0.5]), NONE_OF_FOUR, temperature=temperature, top_p=1.0)
     assert 0 <= int(token) < 4 and math.isnan(float(logprob))
