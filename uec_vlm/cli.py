@@ -40,6 +40,9 @@ def _plainly(command: Callable[..., None]) -> Callable[..., None]:
         except UecError as error:
             Console(stderr=True).print(f"uec-vlm: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
             raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            Console(stderr=True).print("uec-vlm: interrupted; a run goes on from its newest checkpoint with --resume")
+            raise typer.Exit(130) from None
 
     return wrapped
 

@@ -84,6 +84,13 @@ def test_the_run_folder_is_complete(runs: Any) -> None:
     assert len([split for split, _ in splits if split == "test"]) == 2, "the test split is used once for each model"
 
 
+def test_resuming_a_finished_run_changes_nothing(runs: Any) -> None:
+    halves = runs[1]
+    before = (halves / "evaluations.jsonl").read_text(), (halves / "metrics.jsonl").read_text()
+    _ok("train", QUICKSTART, f"run.dir={halves}", "run.steps=4", *SMALL, "--resume")
+    assert ((halves / "evaluations.jsonl").read_text(), (halves / "metrics.jsonl").read_text()) == before
+
+
 def test_a_rollout_is_dumped_with_what_a_reader_needs(runs: Any) -> None:
     row = read_run(runs[0]).rollouts(2)[0]
     assert len(row["token_ids"]) == len(row["behaviour_logprobs"])
@@ -141,7 +148,10 @@ def test_help_has_an_example(command: str) -> None:
         (["train", QUICKSTART, "run.sed=1"], "did you mean 'seed'"),
         (["train", QUICKSTART, "model.path=./none", "run.dir=DIR"], "no such folder"),
         (["train", QUICKSTART, "run.dir=DIR", "--resume"], "holds no checkpoint"),
-        (["train", QUICKSTART, "data.train.kind=parquet", "data.train.path=none.parquet", "run.dir=DIR"], "none.parquet"),
+        (
+            ["train", QUICKSTART, "data.train.kind=parquet", "data.train.path=none.parquet", "run.dir=DIR"],
+            "none.parquet",
+        ),
         (["report", "DIR"], "is no run folder"),
         (["predict", "starter", "none.png", "Find x."], "no such picture file"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,10 +118,10 @@ def _train(run: Run, state: TrainState, board: SummaryWriter | None) -> None:
 def _finish(run: Run) -> None:
     """The test split, once, with the checkpoint that validation chose; then the drawings."""
     last = run.config.run.steps
-    if not run.config.evaluate.every or last % run.config.evaluate.every:
+    if not _evaluated(run, "validation", last):
         _validate(run, last, StepReport())
     chosen = best_step(run.folder)
-    if run.splits.test is not None and not _tested(run, after=0):
+    if run.splits.test is not None and not _evaluated(run, "test", chosen):
         if chosen != last:
             checkpoint = run.folder.checkpoints / f"step_{chosen}"
             best = build_policy(
@@ -158,8 +158,9 @@ def _test(run: Run, step: int) -> None:
         _evaluate(run, run.splits.test, run.splits.test_settings, step)
 
 
-def _tested(run: Run, *, after: int) -> bool:
-    return any(row["split"] == "test" and row["step"] > after for row in run.folder.evaluations())
+def _evaluated(run: Run, split: str, step: int) -> bool:
+    """Whether this split has been evaluated at this step: a finished run that is resumed does not do it again."""
+    return any(row["split"] == split and row["step"] == step for row in run.folder.evaluations())
 
 
 def _evaluate(run: Run, samples: Any, settings: EvaluationSettings, step: int) -> Evaluation:
@@ -179,7 +180,14 @@ def _log(run: Run, board: SummaryWriter | None, step: int, row: Mapping[str, flo
 def _dump(run: Run, turn: Turn) -> None:
     every, step = run.config.log.rollouts_every, turn.state.step
     if every and (step % every == 0 or step == run.config.run.steps):
-        run.folder.write_rollouts(step, turn.rows[: run.config.log.rollouts_per_step])
+        run.folder.write_rollouts(step, _spread(turn.rows, run.config.log.rollouts_per_step))
+
+
+def _spread(rows: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:
+    """At most `count` rows, evenly spread: regular and extra rollouts in their proportion."""
+    if len(rows) <= count:
+        return list(rows)
+    return [rows[place * len(rows) // count] for place in range(count)]
 
 
 def _save(run: Run, state: TrainState) -> None:
