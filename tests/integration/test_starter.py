@@ -46,7 +46,8 @@ def untaught() -> tuple[Any, Any]:
 def test_the_asset_is_small_and_its_sums_are_recorded() -> None:
     files = [path for path in FOLDER.iterdir() if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= MAX_BYTES
-    recorded = dict(reversed(line.split()) for line in (FOLDER / "SHA256SUMS").read_text().splitlines())
+    lines = [line.split() for line in (FOLDER / "SHA256SUMS").read_text().splitlines()]
+    recorded = {name: digest for digest, name in lines}
     found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.name != "SHA256SUMS"}
     assert recorded == found
 
