@@ -6,6 +6,7 @@ An answer can often be read in more than one way (`1,234` is a number or two; `2
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -27,6 +28,7 @@ _HEDGES = words("about approximately roughly exactly approx only just around bot
 _NEGATIONS = words("not isn't never no neither nor cannot except unknown without")
 _ANNOUNCING = words("answer final the ans therefore so thus hence result solution value")
 _SINGLE_LETTER_UNITS = frozenset("msghLluNJWt")
+_POINT_GROUPS = re.compile(r"-?\d{1,3}(?:\.\d{3})+")
 _FUNCTION_NAMES = frozenset("fghFGHPQpVST")
 
 
@@ -41,7 +43,7 @@ def readings(text: str, *, is_gold: bool = False) -> Iterator[Node]:
         if not group_digits and not has_digit_groups(text):
             break
         row = _relation_words(_strip(tokens(text, group_digits=group_digits)))
-        for single_letters in (False,) if is_gold or not _has_single_letter(row) else (True, False):
+        for single_letters in (True, False) if _may_end_with_letter_unit(row, is_gold) else (False,):
             try:
                 node = _several(row, single_letters)
             except (ParseError, LimitError) as error:
@@ -90,8 +92,12 @@ def _named_number(row: list[Token], at: int) -> bool:
     return at > 0 and (row[at - 1].text.casefold() in HEADS or row[at - 1].text in ("_", "{"))
 
 
-def _has_single_letter(row: list[Token]) -> bool:
-    return any(token.kind == "word" and token.text in _SINGLE_LETTER_UNITS for token in row)
+def _may_end_with_letter_unit(row: list[Token], is_gold: bool) -> bool:
+    """Whether a single letter may be a unit. A gold must be a number with a plain `m`: `2s` is twice s there."""
+    letters = {token.text for token in row if token.kind == "word"}
+    if is_gold:
+        return letters == {"m"} and row[0].kind != "word"
+    return bool(letters & _SINGLE_LETTER_UNITS)
 
 
 def _strip(row: list[Token]) -> list[Token]:
@@ -130,7 +136,7 @@ def _relation_words(row: list[Token]) -> list[Token]:
 
 def _several(row: list[Token], single_letters: bool) -> Node:
     """Split at the separators outside all brackets: `;` separates more strongly than `,`, "and", "or"."""
-    groups = _split(row, (";", "\\\\"))
+    groups = _split(_joined_rows(row), (";", "\\\\"))
     if len(groups) > 1:
         return Seq("list", tuple(_several(group, single_letters) for group in groups))
     parts = _split(groups[0] if groups else row, (",", "and", "or", "lor", "land", "&"))
@@ -139,6 +145,14 @@ def _several(row: list[Token], single_letters: bool) -> Node:
     if len(parts) == 1:
         return _statement(parts[0], single_letters)
     return Seq("list", tuple(_statement(part, single_letters) for part in parts))
+
+
+def _joined_rows(row: list[Token]) -> list[Token]:
+    """Without the row breaks before a relation sign: `x = 2 + 3 \\\\ = 5` is one chain."""
+    if not any(token.text == "\\\\" for token in row):
+        return row
+    following = [*row[1:], row[-1]]
+    return [token for token, after in zip(row, following, strict=True) if token.text != "\\\\" or not _relates(after)]
 
 
 def _split(row: list[Token], signs: tuple[str, ...]) -> list[list[Token]]:
@@ -234,9 +248,11 @@ def _decimal_comma(text: str) -> Node | None:
     """`1,22` and `0,111` as decimal numbers, when the comma cannot group digits."""
     text = text.strip().strip("$").strip()
     head, comma, tail = text.partition(",")
+    if _POINT_GROUPS.fullmatch(head):  # 12.345,67
+        head = head.replace(".", "")
     whole = head.removeprefix("-")
     if not comma or len(text) > 20 or not (tail.isdigit() and whole.isdigit() and text.isascii()):
         return None
-    if len(tail) == 3 and whole != "0":
+    if len(tail) == 3 and whole != "0" and "." not in text:
         return None
     return Num(Fraction(f"{head}.{tail}"), len(tail))

@@ -20,7 +20,10 @@ from uec_vlm.verifier.stated import stated
 
 _BOX_SCAN = re.compile(r"\\{1,4}(?:boxed|fbox|framebox)\s*\{|\\[\s\S]|[{}]")
 _BOX_START = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{")
+_TAG = re.compile(r"<answer>", re.IGNORECASE)
+_TAG_END = re.compile(r"</answer>", re.IGNORECASE)
 _SPECIAL = re.compile(r"<\|[a-z_]{1,20}\|>|</s>|<eos>|<end_of_turn>")
+_OPENING = re.compile(rf"(?:\s*(?:{_SPECIAL.pattern})(?:assistant\b)?)+")
 _JOIN = re.compile(
     r"\\(?:text|mbox|mathrm)\s*\{\s*(?:and|or|,)?\s*\}|\\(?:q?quad|[,;:! ()\[\]]|\\|lor|land)|\band\b|\bor\b|"
     r"[\s,;$&|~和或、，]"
@@ -52,26 +55,41 @@ def extract(response: str, *, finish_reason: str | None = None, policy: Policy =
     if closed < 0 and "<think>" in response:
         return Extraction("none", cut=True)
     region = response[closed + 8 :] if closed >= 0 else response
-    special = _SPECIAL.search(region)
-    if special:
-        region = region[: special.start()]
-    tag = region.rfind("<answer>") if policy.accept_answer_tag else -1
-    if tag >= 0:
-        end = region.find("</answer>", tag)
-        cut = cut and end < 0
-        region = region[tag + 8 : end if end >= 0 else len(region)]
+    region = _until_special(region)
+    tag = _last_tag(region) if policy.accept_answer_tag else None
+    if tag:
+        end = _TAG_END.search(region, tag.end())
+        cut = cut and end is None
+        region = region[tag.end() : end.start() if end else len(region)]
     boxed = in_boxes(region)
     if boxed is not None:
         return boxed
     if cut:
         return Extraction("none", cut=True)
-    if tag >= 0:
+    if tag:
         text = region.strip()
         return Extraction("tag", text, text) if text else Extraction("none")
+    if _BOX_START.search(region):
+        return Extraction("none", cut=True)
     text = (stated(region) or "") if policy.accept_stated_answer else ""
-    if text:
-        return Extraction("stated", text, text)
-    return Extraction("none", cut=_BOX_START.search(region) is not None)
+    return Extraction("stated", text, text) if text else Extraction("none")
+
+
+def _until_special(region: str) -> str:
+    """The text up to its first special token; those that open the text are skipped."""
+    if "<" not in region:
+        return region
+    opening = _OPENING.match(region)
+    start = opening.end() if opening else 0
+    special = _SPECIAL.search(region, start)
+    return region[start : special.start() if special else len(region)]
+
+
+def _last_tag(region: str) -> re.Match[str] | None:
+    last = None
+    for found in _TAG.finditer(region) if "<" in region else ():
+        last = found
+    return last
 
 
 def in_boxes(region: str) -> Extraction | None:
@@ -92,6 +110,8 @@ def in_boxes(region: str) -> Extraction | None:
     if len(row) == 1:
         return Extraction("box", last, last)
     texts = [region[start:end].strip() for _, start, end, _ in row]
+    if not last:  # the last box is empty: no answer
+        return Extraction("box")
     if named:
         texts = [_name_before(region, box[0]) + text for box, text in zip(row, texts, strict=True)]
     return Extraction("box", ", ".join(texts), last, named)

@@ -63,7 +63,8 @@ class _Parser(Primaries):
 
     def product(self) -> Node:
         first = self.power()
-        factors = [self.mixed_fraction(first) or first]
+        mixed = self.mixed_fraction(first)
+        factors = [first if mixed is None else self.suffixed(mixed)]
         while True:
             if self.typed_times() or self.accept("*", "times", "cdot"):
                 factors.append(self.operand())
@@ -105,7 +106,8 @@ class _Parser(Primaries):
         elif token.kind == "num" and token.space and self.peek(1).text == "/" and self.peek(2).kind == "num":
             part = _proper(number(token.text), number(self.peek(2).text))
             self.at += 3
-        if part is None or self.sign() in ("^", "!"):
+        powered = self.sign() == "^" and self.peek(1).text not in ("circ", "{")
+        if part is None or powered or self.sign() == "!":
             self.at = start
             return None
         return Num(whole.value + part.value)
@@ -126,7 +128,10 @@ class _Parser(Primaries):
         return self.power()
 
     def postfix(self) -> Node:
-        node = self.primary()
+        return self.suffixed(self.primary())
+
+    def suffixed(self, node: Node) -> Node:
+        """The node with the signs behind it."""
         while True:
             if self.accept("!"):
                 node = Fn("factorial", (node,))

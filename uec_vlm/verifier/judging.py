@@ -1,18 +1,13 @@
-"""A completion and a gold in, a verdict out."""
+"""A completion and a gold in, a verdict out: the public face of the verifier."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from uec_vlm.records import Verdict
-from uec_vlm.verifier.extract import gold_text
-from uec_vlm.verifier.grading import decide, read
-from uec_vlm.verifier.limits import Work
-from uec_vlm.verifier.numeric import real_value
+from uec_vlm.verifier.grading import Outcome, decide
 from uec_vlm.verifier.policy import DEFAULT_POLICY, Policy
-from uec_vlm.verifier.spelling import plain
-from uec_vlm.verifier.values import Context, split_unit
+from uec_vlm.verifier.pool import TIMEOUT_S, Pool, WorkerFailure, WorkerTimeout, shared_pool
 
 
 def judge(
@@ -24,23 +19,43 @@ def judge(
     finish_reason: str | None = None,
     policy: Policy = DEFAULT_POLICY,
 ) -> Verdict:
-    """Grade the answer of `response` against `gold`. Total and safe on every string."""
-    outcome = decide(response, gold, choices, question=question, finish_reason=finish_reason, policy=policy)
+    """Grade the answer of `response` against `gold`. Total and safe on every string, from any thread or process.
+
+    choices: the texts of the options, in order; letters and values stand for one another then.
+    question: is asked only whether it wants a rounded answer. finish_reason: "length" if the text was cut.
+    Work is bounded by counted steps (a few milliseconds); the rare comparison that needs symbolic algebra runs in a
+    worker process with a limit of 0.5 s (and about a second more, once, to start it).
+    """
+    outcome = attempt(response, gold, choices, question=question, finish_reason=finish_reason, policy=policy)
+    if outcome.pending:
+        outcome = settle_pending(outcome, shared_pool(), TIMEOUT_S)
     return Verdict(outcome.correct, outcome.reason, outcome.extracted)
 
 
-def normalise_answer(text: str) -> str:
-    """The canonical spelling of a gold; a text that cannot be parsed comes back stripped."""
-    squeezed = re.sub(r"\s+", " ", plain(text)).strip()
-    squeezed = re.sub(r"\s*([{}])\s*", r"\1", squeezed)
-    return re.sub(r"(?<![\\A-Za-z])sqrt(?=[\s{])", r"\\sqrt", squeezed)
+def attempt(
+    response: str,
+    gold: str,
+    choices: Sequence[str] | None,
+    *,
+    question: str | None,
+    finish_reason: str | None,
+    policy: Policy,
+) -> Outcome:
+    """`decide`, with every failure of ours reported as "error" instead of raised."""
+    try:
+        return decide(response, gold, choices, question=question, finish_reason=finish_reason, policy=policy)
+    except Exception:  # a bug of ours must not stop a training run, and is counted under its own reason
+        return Outcome(False, "error", None)
 
 
-def answer_value(text: str) -> float | None:
-    """The gold as a number, or None where it has none."""
-    from uec_vlm.verifier.compare import stated_values
-
-    for tree in read(gold_text(text))[0]:
-        for value in stated_values(tree, Context(work=Work())):
-            return real_value(split_unit(value)[0])
-    return None
+def settle_pending(outcome: Outcome, pool: Pool, timeout_s: float) -> Outcome:
+    """Ask the workers about the pairs that are still open; a killed comparison is a "timeout", never a "wrong"."""
+    try:
+        for gold, answer in outcome.pending:
+            if pool.same(gold, answer, timeout_s=timeout_s):
+                return Outcome(True, "equivalent", outcome.extracted)
+    except WorkerTimeout:
+        return Outcome(False, "timeout", outcome.extracted)
+    except WorkerFailure:
+        return Outcome(False, "error", outcome.extracted)
+    return Outcome(False, outcome.reason, outcome.extracted)

@@ -28,14 +28,14 @@ _DRESS = words(
     "left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr middle displaystyle textstyle "
     "scriptstyle scriptscriptstyle limits nolimits large Large LARGE huge Huge small normalsize tiny bf rm it sf tt "
     "cal mathstrut strut boxed fbox framebox underline ensuremath centering noindent hfill displaylimits bfseries "
-    "itshape null relax mathbin mathrel mathord mathopen mathclose hline smash vphantom"
+    "itshape null relax mathbin mathrel mathord mathopen mathclose hline smash nonumber notag noalign"
 )
 _SPACES = words("quad qquad enspace thinspace space hspace hskip nobreakspace medspace thickspace negthinspace")
 _ROMAN = words(
     "text textrm textbf textit textsf texttt textnormal textup textmd mbox hbox mathrm mathbf mathit mathsf mathtt "
     "mathnormal mathcal mathbb mathfrak mathscr bm pmb boldsymbol operatorname emph unit units si SI"
 )
-_SKIPPED = words("textcolor colorbox color phantom hphantom label tag vspace")
+_SKIPPED = words("textcolor colorbox color phantom hphantom vphantom label tag vspace rule")
 _ALIASES = {
     "le": "leq leqslant leqq", "ge": "geq geqslant geqq", "ne": "neq", "<": "lt", ">": "gt",
     "frac": "dfrac tfrac cfrac sfrac nicefrac", "binom": "dbinom tbinom", "*": "ast star", "\\{": "lbrace",
@@ -79,7 +79,7 @@ _EXPONENT = re.compile(r"[eE]([+-]?\d{1,4})(?![\w.])")
 _GROUPING = re.compile(r"[^\d.]+")
 _AMBIGUOUS = re.compile(r"\d,\d{3}(?!\d)")
 _ENVIRONMENT = re.compile(r"\s*\{\s*([A-Za-z]+)\*?\s*\}(?:\s*\[[a-z]\]|\s*\{[lcr|]+\})?")
-_ARGUMENT = re.compile(r"\s*(?:\{[^{}]{0,40}\}|\[[^\][]{0,40}\])")
+_ARGUMENT = re.compile(r"\s*(?:\[[^\][]{0,40}\]\s*)?\{|\s*\[[^\][]{0,40}\]")
 _MATRIX = frozenset(["matrix", "pmatrix", "bmatrix", "vmatrix", "Bmatrix", "array", "smallmatrix"])
 
 
@@ -108,6 +108,7 @@ class _Lexer:
         self.group_digits = group_digits
         self.braces: list[str] = []  # per open brace: "" (a group), "roman" (text, dropped) or "roman-group"
         self.roman_depth = 0
+        self.matrices = 0  # open matrix environments
         self.in_rows = False  # inside or behind an environment, where a double backslash ends a row
 
     def run(self) -> list[Token]:
@@ -169,7 +170,7 @@ class _Lexer:
             if kind:
                 self.roman_depth -= 1
                 self.space = self.space or kind == "roman"
-        else:
+        elif value != "&" or self.matrices or not self.in_rows:  # elsewhere it only aligns
             self.emit("op", value)
 
     def command(self, name: str) -> None:
@@ -186,12 +187,10 @@ class _Lexer:
                 self.at += 1
         elif name in _ROMAN:
             self.open_roman()
-        elif (
-            name in ("textcolor", "colorbox")
-            or name == "color"
-            or name in ("phantom", "hphantom", "label", "tag", "vspace")
-        ):
+        elif name in _SKIPPED:
             self.skip_argument()
+            if name == "rule":
+                self.skip_argument()
         elif name in ("begin", "end"):
             self.environment(name)
         else:
@@ -212,9 +211,15 @@ class _Lexer:
             self.roman_depth += 1
 
     def skip_argument(self) -> None:
+        """Leave out `[...]` and a balanced `{...}`."""
         found = _ARGUMENT.match(self.text, self.at)
-        if found:
-            self.at = found.end()
+        if found is None:
+            return
+        self.at = found.end()
+        depth = 1 if found.group().endswith("{") else 0
+        while depth and self.at < len(self.text):
+            depth += {"{": 1, "}": -1}.get(self.text[self.at], 0)
+            self.at += 1
 
     def double_backslash(self, value: str) -> None:
         """A row break; or, where the whole text was escaped twice, the start of a command."""
@@ -231,6 +236,7 @@ class _Lexer:
         self.at = found.end()
         self.in_rows = True
         if found.group(1) in _MATRIX:
+            self.matrices += 1 if name == "begin" else -1
             self.emit("env", name)
         else:
             self.space = True

@@ -42,6 +42,8 @@ def settle(node: Node, work: Work) -> Node:
         if isinstance(node.factors[0], Sym):  # P(3, 4), a point with its name
             return _settle_seq(node.factors[1], work)
         return node
+    if isinstance(node, Matrix) and len(node.rows) == len(node.rows[0]) == 1:
+        return settle(node.rows[0][0], work)
     if _has_sign(node):
         values = tuple(dict.fromkeys((_with_sign(node, 1), _with_sign(node, -1))))
         return Seq("list", values)

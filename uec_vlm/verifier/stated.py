@@ -11,11 +11,18 @@ import re
 from uec_vlm.verifier.limits import STATED_WINDOW
 
 _SEARCHED = 20_000  # characters at the end in which "answer" is looked for
+_ANNOUNCED = re.compile(r"answer|option|choice|答案", re.IGNORECASE)
+_TRIED = 40  # announcements that are tried, from the end
 _ANSWER = re.compile(
-    r"\b(?:answer)s?\b(?:\*\*)?(?:\s+(?!is\b|are\b|was\b)[\w'$\\]{1,20}){0,8}\s*(?:\*\*)?\s*"
-    r"(?::|=|\bis\b(?:\s*:)?|\bare\b|\bequals\b)|答案\s*(?:是|为|:|：)+",
+    r"(?:answer|option|choice)s?\b(?:\*\*)?(?:\s+(?!is\b|are\b|was\b)[\w'$\\]{1,20}){0,8}\s*(?:\*\*)?\s*"
+    r"(?::|=|\bis\b(?:\s*:)?|\bare\b|\bequals\b)|answer\s*(?:\*\*)?\s*\n|答案\s*(?:是|为|:|：)+",
     re.IGNORECASE,
 )
+_OPTION_IS_RIGHT = re.compile(
+    r"(?:\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s*\(?([A-J])\)?|\(([A-J])\)|\bI\s+(?:choose|pick|select)\s+\(?([A-J])\)?(?=\W|$))"
+    r"(?(3)|\s+is\s+(?:the\s+)?(?:correct|right|best)\b)[^.]{0,40}\.?\s*$"
+)
+_VERDICT = re.compile(r"(?:the\s+)?(?:correct|right|best|wrong|incorrect|not)\b(?!\s+(?:answer|option|choice)\s+is)")
 _HASHES = re.compile(r"####\s*(.{1,200})")
 _BOLD_LINE = re.compile(r"\*\*([^*\n]{1,200})\*\*\s*\.?")
 _DISPLAY = re.compile(r"(?:\$\$|\\\[)\s*([^$]{1,400}?)\s*(?:\$\$|\\\])\s*\.?")
@@ -34,6 +41,7 @@ _UNDECIDED = re.compile(
     r"\b(?:since|if|given|because|suppose|assume|let|when|cannot|can't|could|maybe|perhaps|might|need)\b|\?",
     re.IGNORECASE,
 )
+_SEVERAL_FACTS = re.compile(r"\band\b|=(?!\s*$)")
 _COPULA_NUMBER = re.compile(r"(?:\bis|'s|\bequals|=)\s+([-\d][\d.,/]{0,30}\s?[^\s\d]{0,12})[.]?$")
 
 
@@ -46,6 +54,9 @@ def stated(region: str) -> str | None:
         hashes = _HASHES.findall(window)
         if hashes:
             return str(hashes[-1]).strip()
+    right = _OPTION_IS_RIGHT.search(window[-200:])
+    if right:
+        return right.group(1) or right.group(2) or right.group(3)
     announced = _announced(region[-_SEARCHED:])
     if announced:
         return announced
@@ -64,18 +75,21 @@ def stated(region: str) -> str | None:
 
 def _announced(region: str) -> str | None:
     """What follows the last "answer is" or "answer:" of the text."""
-    last = None
-    for found in _ANSWER.finditer(region):
-        last = found
-    if last is None:
-        return None
-    rest = region[last.end() :][:STATED_WINDOW].lstrip(" \t*:").lstrip()
-    line = rest if rest.startswith(("\\[", "$$")) else rest.split("\n", 1)[0]
-    span = _SPAN.match(line)
-    if span and not line[span.end() :].strip(" .*。").startswith(("and", "or", ",")):
-        tail = line[span.end() :].split(".", 1)[0]
-        return span.group() + (tail if len(tail) < 20 else "")
-    return _cut(line) or None
+    places = [found.start() for found in _ANNOUNCED.finditer(region)]
+    for place in reversed(places[-_TRIED:]):
+        found = _ANSWER.match(region, place)
+        if found is None:
+            continue
+        rest = region[found.end() :][:STATED_WINDOW].lstrip(" \t*:").lstrip()
+        if _VERDICT.match(rest):  # "option B is correct" names its answer before the verb
+            continue
+        line = rest if rest.startswith(("\\[", "$$")) else rest.split("\n", 1)[0]
+        span = _SPAN.match(line)
+        if span and not line[span.end() :].strip(" .*。").startswith(("and", "or", ",")):
+            tail = line[span.end() :].split(".", 1)[0]
+            return span.group() + (tail if len(tail) < 20 else "")
+        return _cut(line) or None
+    return None
 
 
 def _cut(line: str) -> str:
@@ -95,7 +109,7 @@ def _short_text(window: str) -> str | None:
     if len(window) > 120 or "\n" in window:
         return None
     found = _COPULA_NUMBER.search(window)
-    if found and not spans:
+    if found and not spans and not _SEVERAL_FACTS.search(window[: found.start(1) - 1]):
         return found.group(1)
     return None if _CONCLUSION.match(window) else window
 

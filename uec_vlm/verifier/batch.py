@@ -1,0 +1,70 @@
+"""Many completions at once: the fast path in this process, the slow comparisons in parallel workers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from uec_vlm.records import Verdict
+from uec_vlm.verifier.grading import Outcome
+from uec_vlm.verifier.judging import attempt, settle_pending
+from uec_vlm.verifier.policy import DEFAULT_POLICY, Policy
+from uec_vlm.verifier.pool import TIMEOUT_S, Pool, shared_pool
+
+
+class Item(NamedTuple):
+    """One completion to judge; the fields are the arguments of `judge`."""
+
+    response: str
+    gold: str
+    choices: Sequence[str] | None = None
+    question: str | None = None
+    finish_reason: str | None = None
+
+
+def judge_many(
+    items: Sequence[Item | Mapping[str, object]],
+    *,
+    timeout_s: float = TIMEOUT_S,
+    batch_timeout_s: float = 30.0,
+    workers: int = 2,
+    policy: Policy = DEFAULT_POLICY,
+) -> list[Verdict]:
+    """One verdict per item, in order.
+
+    items: `Item`s, or mappings with the names of its fields. timeout_s: per symbolic comparison.
+    batch_timeout_s: for all symbolic comparisons together; what is still open then gets the reason "timeout".
+    workers: processes for symbolic comparisons, started only if there are any.
+    """
+    outcomes = [_attempt(item if isinstance(item, Item) else Item(**item), policy) for item in items]  # type: ignore[arg-type]
+    open_places = [place for place, outcome in enumerate(outcomes) if outcome.pending]
+    if open_places:
+        pool = shared_pool() if workers == 2 else Pool(workers)
+        end = time.monotonic() + batch_timeout_s
+
+        def settle(place: int) -> Outcome:
+            left = end - time.monotonic()
+            if left <= 0:
+                return Outcome(False, "timeout", outcomes[place].extracted)
+            return settle_pending(outcomes[place], pool, min(timeout_s, left))
+
+        with ThreadPoolExecutor(max_workers=workers) as threads:
+            settled = list(threads.map(settle, open_places))
+        for place, outcome in zip(open_places, settled, strict=True):
+            outcomes[place] = outcome
+        if pool is not shared_pool():
+            pool.close()
+    return [Verdict(outcome.correct, outcome.reason, outcome.extracted) for outcome in outcomes]
+
+
+def _attempt(item: Item, policy: Policy) -> Outcome:
+    return attempt(
+        item.response,
+        item.gold,
+        item.choices,
+        question=item.question,
+        finish_reason=item.finish_reason,
+        policy=policy,
+    )
