@@ -10,18 +10,16 @@ from uec_vlm.verifier import judge
 def grade_check(sample: Sample) -> None:
     r"""Raise `RowRefused` unless the gold in `\boxed{}` is graded right and every other choice wrong.
 
-    Both are asked as in training, with the question, once without the choices and once with them.
+    Asked as in training: with the question and, where there are some, with the choices. The gold is asked without the
+    choices too; choices that only a judge without them confuses are told by `audit-answers`, not refused.
     """
-    question = sample.problem
-    for choices in (None, sample.choices) if sample.choices else (None,):
-        verdict = judge(f"\\boxed{{{sample.answer}}}", sample.answer, choices, question=question)
+    question, choices = sample.problem, sample.choices or None
+    for known in dict.fromkeys((choices, None)):
+        verdict = judge(f"\\boxed{{{sample.answer}}}", sample.answer, known, question=question)
         if not verdict.correct:
             raise RowRefused("gold_not_graded_right", f"{shown(sample.answer)} is judged '{verdict.reason}'")
-        for choice in sample.choices:
-            if (
-                choice != sample.answer
-                and judge(f"\\boxed{{{choice}}}", sample.answer, choices, question=question).correct
-            ):
-                raise RowRefused(
-                    "wrong_choice_graded_right", f"{shown(choice)} against the gold {shown(sample.answer)}"
-                )
+    for choice in sample.choices:
+        if choice == sample.answer:
+            continue
+        if judge(f"\\boxed{{{choice}}}", sample.answer, choices, question=question).correct:
+            raise RowRefused("wrong_choice_graded_right", f"{shown(choice)} against the gold {shown(sample.answer)}")
