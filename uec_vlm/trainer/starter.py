@@ -6,9 +6,9 @@ Three stages, each saved in the work folder, so that an interrupted build goes o
     words    the language model alone learns to say what the tower sees, to calculate and to answer
     both     tower and language model together; the tower goes on telling which label is where
 
-Then the policy is measured with the real stations (starter_report), and `recipe.json`, `evaluation.json` and `SHA256SUMS`
-are written beside it. On two shared CPU cores all of it takes about 20 minutes. With equal library versions and an equal
-`uec_vlm.geosynth` the same recipe gives the same weights.
+Then the policy is measured with the real stations (starter_report); `recipe.json`, `evaluation.json` and `SHA256SUMS`
+are written beside it. On two shared CPU cores all of it takes about 20 minutes. All draws are fixed by the seed;
+a change of `uec_vlm.geosynth` or of torch changes the weights.
 """
 
 from __future__ import annotations
