@@ -54,5 +54,4 @@ REPAIRS = {
 NOTES = {
     "precise_value_differs": "precise_value of the right choice differs from the value of its text by more than 0.5 %; "
     "the text is the gold",
-    "image_size_differs": "img_width and img_height are not the picture's size; the picture's was kept",
 }

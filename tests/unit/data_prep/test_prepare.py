@@ -17,6 +17,7 @@ from PIL import Image
 
 from data_prep.common import Event, RawRow
 from data_prep.prepare import prepare
+from data_prep.reasons import NOTES, REFUSALS, REPAIRS
 from data_prep.registry import DATASETS
 from data_prep.write import SCHEMA, as_row
 from tests.unit.data_prep.world import (
@@ -193,6 +194,7 @@ _MEASURE = """
 import re, sys
 from pathlib import Path
 from data_prep.prepare import prepare
+from data_prep.reasons import NOTES, REFUSALS, REPAIRS
 from data_prep.registry import DATASETS
 from data_prep.sources import open_source
 
@@ -218,3 +220,13 @@ def test_memory_does_not_grow_with_the_rows(layout: str, tmp_path: Path) -> None
     sizes = [(Path(f"{source}_out") / "train.parquet").stat().st_size for source in (few, many)]
     assert sizes[1] - sizes[0] > 75e6
     assert peaks[1] - peaks[0] < 20e6
+
+
+def test_every_name_of_the_manifest_is_used_and_tested() -> None:
+    """A reason that no code gives, or that no test has seen, is not a reason yet."""
+    root = Path(__file__).resolve().parents[3]
+    code = "".join(path.read_text() for path in (root / "data_prep").glob("*.py") if path.name != "reasons.py")
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    for reason in (*REFUSALS, *REPAIRS, *NOTES):
+        assert f'"{reason}"' in code, reason
+        assert f'"{reason}"' in tests, reason
