@@ -72,22 +72,15 @@ def audit_answers_command(
 ) -> None:
     """List what to know of the golds of a prepared data set, by kind.
 
-    Golds that the verifier does not read, choices that it cannot tell apart or that differ by less than 1 %, and golds
-    that are rounded.
+    Golds that the verifier does not read or does not grade as right, choices that it cannot tell apart, and golds that
+    are rounded.
 
     Example: python -m data_prep audit-answers data/geometry3k
     """
-    from data_prep.audit import FINDINGS, audit_answers
+    from data_prep.audit import audit_answers
 
-    found: dict[str, list[str]] = {name: [] for name in FINDINGS}
-    for finding in audit_answers(folder):
-        found[finding.name].append(f"  {finding.row}: {finding.detail}")
-    for name, rows in found.items():
-        typer.echo(f"{len(rows)} x {name}: {FINDINGS[name]}")
-        for row in rows[:show]:
-            typer.echo(row)
-        if len(rows) > show:
-            typer.echo(f"  ... and {len(rows) - show} more (--show)")
+    for line in audit_answers(folder).lines(examples=show):
+        typer.echo(line)
 
 
 def summary(manifest: dict[str, Any], out: Path) -> str:
