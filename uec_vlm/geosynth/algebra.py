@@ -20,9 +20,8 @@ class Pair:
 
     @property
     def first_step(self) -> str:
-        """The value of the first expression, worked out: `3*15=45`, or `45` where the expression is x itself."""
-        slope = self.texts[0].removesuffix("x")
-        return f"{slope}*{self.x}={self.values[0]}" if slope else str(self.values[0])
+        """The value of the first expression, worked out: `3*15=45`."""
+        return f"{self.texts[0].removesuffix('x') or 1}*{self.x}={self.values[0]}"
 
 
 def equal_pair(rng: random.Random, least: int, most: int, *, largest: int = 60) -> Pair:
@@ -38,6 +37,17 @@ def equal_pair(rng: random.Random, least: int, most: int, *, largest: int = 60) 
             else:
                 steps += f"{two - one}x={-offset}, " if two - one > 1 else ""
             return Pair(x, (linear(one), linear(two, offset)), (value, value), f"{steps}x={x}")
+
+
+def double_pair(rng: random.Random, least: int, most: int, *, largest: int = 60) -> Pair:
+    """`ax` and `bx+c`, the second twice the first; the second's value is between `least` and `most`."""
+    while True:
+        pair = equal_pair(rng, least, most, largest=largest)
+        slope = int(pair.texts[0].removesuffix("x") or 1)
+        if slope % 2 == 0:
+            half, rest = linear(slope // 2), pair.steps.split(", ", 1)[1]
+            values = (pair.values[0] // 2, pair.values[0])
+            return Pair(pair.x, (half, pair.texts[1]), values, f"2*{half}={pair.texts[1]}, {rest}")
 
 
 def summing_pair(rng: random.Random, total: int, least: int) -> Pair:

@@ -71,7 +71,8 @@ def parallel_lines(rng: random.Random, level: int) -> Scene:
     names = ("corresponding angle" if one == two else "alternate angle") if equal else "supplementary angle"
     found = relate(rng, level, upper[one], lower[two], total=None if equal else 180, noun=names)
     size = found.size if one % 2 == 0 else 180 - found.size
-    tilt = 180 - min(max(size, 48), 132)
+    least = 48 if level < 3 else 58
+    tilt = 180 - min(max(size, least), 180 - least)
     slide = polar(1, tilt)
     top, bottom = slide * 0.55 / slide.imag, -slide * 0.55 / slide.imag
     reach = 0.42 / slide.imag

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from uec_vlm.geosynth.algebra import equal_pair, multiple
 from uec_vlm.geosynth.exact import Exact, pi_times, rational, square_root
-from uec_vlm.geosynth.right_triangles import TRIPLES, root_steps
+from uec_vlm.geosynth.right_triangles import SMALL_TRIPLES, root_steps
 from uec_vlm.geosynth.scene import Quantity, Scene, Sketch, angle, letters, linear, polar, side
 
 _NICE_ANGLES = (30, 36, 40, 45, 60, 72, 80, 90, 120, 135, 144, 150)
@@ -79,25 +79,19 @@ def _share_of_circle(rng: random.Random, level: int, *, area: bool) -> Scene:
 def tangent(rng: random.Random, level: int) -> Scene:
     """A tangent is at right angles to the radius: Pythagoras; at level 3 with only the outer part of the long side."""
     o, t, p, q = letters(rng, 4, level)
-    radius, length, far = rng.choice(TRIPLES)
+    radius, length, far = rng.choice(SMALL_TRIPLES)
     if rng.random() < 0.5:
         radius, length = length, radius
     if level == 2:
         radius, length = rng.randint(2, 12), rng.randint(2, 12)
     drawn = min(max(length / radius, 1.1), 1.9)
     points = {o: 0j, t: 1j, p: complex(drawn, 1)}
-    lines: tuple[str, ...] = (o + t, t + p, p + o)
+    if level == 3:
+        return _tangent_by_outer_part(rng, (o, t, p, q))
     squares = radius * radius + length * length
     legs = (side(o + t, radius, "radius"), side(t + p, length, "tangent"))
-    if level == 3:
-        outer = far - radius
-        points[q] = points[p] / abs(points[p])
-        lines = (o + t, t + p, p + q, q + o)
-        given: tuple[Quantity, ...] = (legs[1], side(q + p, outer, "outer part"))
-        unknown, answer = legs[0], rational(radius)
-        solution = f"({length}^2-{outer}^2)/(2*{outer})={length * length - outer * outer}/{2 * outer}={radius}"
-        wrong = [rational(far), rational(length - outer), square_root(length * length + outer * outer), rational(outer)]
-    elif rng.random() < 0.5:
+    given: tuple[Quantity, ...]
+    if rng.random() < 0.5:
         given, unknown, answer = legs, side(o + p, "x", "long side"), square_root(squares)
         solution = root_steps(f"{radius}^2+{length}^2", squares)
         wrong = [rational(radius + length), square_root(abs(radius * radius - length * length) or 3), rational(squares)]
@@ -108,16 +102,54 @@ def tangent(rng: random.Random, level: int) -> Scene:
         given, unknown = (legs[0], side(o + p, far, "long side")), side(t + p, "x", "tangent")
         answer, solution = square_root(rest), root_steps(f"{far}^2-{radius}^2", rest)
         wrong = [rational(far - radius), square_root(far * far + radius * radius), rational(far + radius)]
-    note = f" {o}{p} meets the circle at {q}." if level == 3 else ""
     return Scene(
-        Sketch(points, lines=lines, circles=((o, 1.0),), right_angles=(o + t + p,) if level == 1 else (), dots=o),
+        Sketch(
+            points,
+            lines=(o + t, t + p, p + o),
+            circles=((o, 1.0),),
+            right_angles=(o + t + p,) if level == 1 else (),
+            dots=o,
+        ),
         given=given,
         unknown=unknown,
         answer=answer,
         wrong=tuple(wrong),
         solution=solution,
         shows=("circle with a tangent",),
-        context=f"{p}{t} is tangent to \\odot {o} at {t}.{note}",
+        context=f"{p}{t} is tangent to \\odot {o} at {t}.",
+    )
+
+
+def _tangent_by_outer_part(rng: random.Random, names: tuple[str, str, str, str]) -> Scene:
+    """The radius from the tangent t and the outer part e of the segment to the centre: r = (t^2 - e^2) / 2e."""
+    o, t, p, q = names
+    while True:
+        outer, length = rng.randint(1, 24), rng.randint(2, 40)
+        radius = Fraction(length * length - outer * outer, 2 * outer)
+        if length > outer and radius.denominator <= 4 and 1 <= radius <= 60:
+            break
+    answer = rational(radius)
+    end = complex(min(max(float(length / radius), 1.1), 1.9), 1)
+    steps = f"({length}^2-{outer}^2)/(2*{outer})={length * length - outer * outer}/{2 * outer}"
+    return Scene(
+        Sketch(
+            {o: 0j, t: 1j, p: end, q: end / abs(end)},
+            lines=(o + t, t + p, p + q, q + o),
+            circles=((o, 1.0),),
+            dots=o,
+        ),
+        given=(side(t + p, length, "tangent"), side(q + p, outer, "outer part")),
+        unknown=side(o + t, "x", "radius"),
+        answer=answer,
+        wrong=(
+            rational(radius + outer),
+            rational(length - outer),
+            square_root(length * length + outer * outer),
+            rational(outer),
+        ),
+        solution=f"{steps}={answer.latex}",
+        shows=("circle with a tangent",),
+        context=f"{p}{t} is tangent to \\odot {o} at {t}. {o}{p} meets the circle at {q}.",
     )
 
 
@@ -173,7 +205,7 @@ def chord(rng: random.Random, level: int) -> Scene:
     asked or told.
     """
     o, a, b, m = letters(rng, 4, level)
-    half, distance, radius = rng.choice(TRIPLES)
+    half, distance, radius = rng.choice(SMALL_TRIPLES)
     if rng.random() < 0.5:
         half, distance = distance, half
     if level > 1:
@@ -275,7 +307,7 @@ def tangent_secant(rng: random.Random, level: int) -> Scene:
     """A tangent and a secant from a point: the tangent's square is the outer part times the whole secant."""
     p, t, a, b = letters(rng, 4, level)
     while True:
-        outer, inner = rng.randint(1, 24), rng.randint(1, 30)
+        outer, inner = rng.randint(1, 40), rng.randint(1, 60)
         root = square_root(outer * (outer + inner))
         if (root.root == 1) == (level != 2):
             break

@@ -6,7 +6,7 @@ import math
 import random
 from fractions import Fraction
 
-from uec_vlm.geosynth.algebra import equal_pair, multiple
+from uec_vlm.geosynth.algebra import double_pair, multiple
 from uec_vlm.geosynth.exact import Exact, pi_times, rational, square_root
 from uec_vlm.geosynth.relations import relate
 from uec_vlm.geosynth.right_triangles import TRIPLES, legs_to_draw
@@ -38,121 +38,150 @@ def _inscribed_right(rng: random.Random, o: str, a: str, b: str, c: str) -> tupl
 
 
 def circumference(rng: random.Random, level: int) -> Scene:
-    """2 pi r, or pi d; backwards at level 2; from an inscribed right triangle at level 3."""
+    """2 pi r, or pi d; backwards at level 2; round a right triangle or a square at level 3."""
     o, a, b, c = letters(rng, 4, level)
-    find, told, unknown = "the circumference of the circle", "", None
+    if level == 3:
+        return (
+            _round_square(rng, o, (a, b, c)) if rng.random() < 0.5 else _round_triangle(rng, o, (a, b, c), area=False)
+        )
     by_radius = rng.random() < 0.5
     sketch = _radius_sketch(o, a) if by_radius else _diameter_sketch(o, a, b)
     where, noun = (o + a, "radius") if by_radius else (a + b, "diameter")
-    number = rng.randint(1, 40)
-    given: tuple[Quantity, ...] = (side(where, number, noun),)
-    worded = f"The {noun} of a circle is {number}. Find {find}."
-    context = ""
     if level == 1:
+        number = rng.randint(1, 40)
         answer = pi_times(2 * number if by_radius else number)
-        solution = f"2*\\pi*{number}={answer.latex}" if by_radius else f"\\pi*{number}={answer.latex}"
-        wrong = [pi_times(number), pi_times(2 * number), pi_times(number * number), pi_times(4 * number)]
-    elif level == 2:
-        number = rng.randint(3, 75)
-        told = f"The circumference of the circle is {number}\\pi."
-        unknown, given, find = side(where, "x", noun, name=f"its {noun}"), (), ""
-        answer = Exact(Fraction(number, 2 if by_radius else 1), decimal=by_radius and number % 2 == 1)
-        solution = f"{number}/2={answer.latex}" if by_radius else f"x*\\pi={number}\\pi, x={number}"
-        wrong = [rational(number), rational(2 * number), Exact(Fraction(number, 2), decimal=number % 2 == 1)]
-        worded = f"The circumference of a circle is {number}\\pi. Find its {noun}."
+        wrong = (pi_times(number), pi_times(2 * number), pi_times(number * number), pi_times(4 * number))
+        return Scene(
+            sketch,
+            given=(side(where, number, noun),),
+            find="the circumference of the circle",
+            answer=answer,
+            wrong=wrong,
+            solution=f"{'2*' if by_radius else ''}\\pi*{number}={answer.latex}",
+            shows=("circle",),
+            worded=f"The {noun} of a circle is {number}. Find the circumference of the circle.",
+        )
+    number = rng.randint(3, 75)
+    half = Exact(Fraction(number, 2), decimal=number % 2 == 1)
+    answer = half if by_radius else rational(number)
+    return Scene(
+        sketch,
+        given=(),
+        unknown=side(where, "x", noun, name=f"its {noun}"),
+        told=f"The circumference of the circle is {number}\\pi.",
+        answer=answer,
+        wrong=(rational(number), rational(2 * number), half, rational(4 * number)),
+        solution=f"2*\\pi*x={number}\\pi, {number}/2={half.latex}" if by_radius else f"\\pi*x={number}\\pi, x={number}",
+        shows=("circle",),
+        worded=f"The circumference of a circle is {number}\\pi. Find its {noun}.",
+    )
+
+
+def _round_square(rng: random.Random, o: str, corners: tuple[str, str, str]) -> Scene:
+    """The circumference of the circle round a square."""
+    edge = rng.randint(2, 40)
+    names = (*corners, "d")
+    points = {name: polar(1, 45 + 90 * place) for place, name in enumerate(names)}
+    edges = tuple(first + second for first, second in zip(names, (*names[1:], names[0]), strict=True))
+    answer = Exact(Fraction(edge), 2, 1)
+    return Scene(
+        Sketch(
+            {o: 0j, **points}, edges, circles=((o, 1.0),), right_angles=("".join(corners),), equal=(edges[1:],), dots=o
+        ),
+        given=(side(edges[0], edge),),
+        find="the circumference of the circle",
+        answer=answer,
+        wrong=(pi_times(edge), pi_times(2 * edge), answer.times(2), answer.times(Fraction(1, 2))),
+        solution=f"{edge}*\\sqrt{{2}}*\\pi={answer.latex}",
+        shows=("square in a circle",),
+        worded=f"A square with sides of length {edge} is inscribed in a circle. Find the circumference of the circle.",
+    )
+
+
+def _round_triangle(rng: random.Random, o: str, corners: tuple[str, str, str], *, area: bool) -> Scene:
+    """The circumference or the area of the circle round a right triangle with whole sides."""
+    a, b, c = corners
+    sketch, given, long = _inscribed_right(rng, o, a, b, c)
+    legs = [int(one.text) for one in given]
+    steps = f"\\sqrt{{{legs[0]}^2+{legs[1]}^2}}={long}"
+    if area:
+        answer = pi_times(Fraction(long * long, 4))
+        wrong = [pi_times(long * long), pi_times(long), pi_times(Fraction(legs[0] * legs[1], 2))]
+        solution = f"{steps}, \\pi*({long}/2)^2={answer.latex}"
     else:
-        sketch, given, long = _inscribed_right(rng, o, a, b, c)
         answer = pi_times(long)
-        legs = [int(one.text) for one in given]
-        solution = f"\\sqrt{{{legs[0]}^2+{legs[1]}^2}}={long}, \\pi*{long}={answer.latex}"
         wrong = [pi_times(2 * long), pi_times(sum(legs)), pi_times(Fraction(long * long, 4)), pi_times(long * long)]
-        worded, context = "", f"{a}{b}{c} is a right triangle in a circle, \\angle {c} is the right angle."
+        solution = f"{steps}, \\pi*{long}={answer.latex}"
     return Scene(
         sketch,
         given=given,
-        unknown=unknown,
-        find=find,
-        told=told,
+        find=f"the {'area' if area else 'circumference'} of the circle",
         answer=answer,
         wrong=tuple(wrong),
         solution=solution,
-        shows=("circle",) if level < 3 else ("right triangle in a circle",),
-        worded=worded,
-        context=context,
+        shows=("right triangle in a circle",),
+        context=f"{a}{b}{c} is a right triangle in a circle, \\angle {c} is the right angle.",
     )
 
 
 def circle_area(rng: random.Random, level: int) -> Scene:
     """pi r^2; of an odd diameter or backwards at level 2; a ring or round a right triangle at level 3."""
     o, a, b, c = letters(rng, 4, level)
-    find, told, context, unknown = "the area of the circle", "", "", None
-    by_radius = rng.random() < 0.6
-    number = rng.randint(2, 30) if by_radius else 2 * rng.randint(1, 20)
-    sketch = _radius_sketch(o, a) if by_radius else _diameter_sketch(o, a, b)
-    where, noun = (o + a, "radius") if by_radius else (a + b, "diameter")
-    shows = "circle"
+    if level == 3:
+        return _ring(rng, o, a, b) if rng.random() < 0.5 else _round_triangle(rng, o, (a, b, c), area=True)
     if level == 2 and rng.random() < 0.5:
-        sketch, where, noun, by_radius, number = (
-            _diameter_sketch(o, a, b),
-            a + b,
-            "diameter",
-            False,
-            number // 2 * 2 + 1,
-        )
-    given: tuple[Quantity, ...] = (side(where, number, noun),)
-    worded = f"The {noun} of a circle is {number}. Find {find}."
-    if level == 1 or (level == 2 and not by_radius):
-        radius = Fraction(number) if by_radius else Fraction(number, 2)
-        answer = pi_times(radius * radius)
-        shown = number if by_radius else f"({number}/2)" if radius.denominator > 1 else radius
-        solution = f"\\pi*{shown}^2={answer.latex}"
-        wrong = [
-            pi_times(2 * radius),
-            pi_times(4 * radius * radius),
-            pi_times(4 * radius),
-            pi_times(radius * radius / 2),
-        ]
-    elif level == 2:
-        inside = rng.choice([value for value in range(2, 200) if value not in (1, 4)])
-        told = f"The area of the circle is {inside}\\pi."
-        unknown, given, find = side(where, "x", noun, name="its radius"), (), ""
-        answer = square_root(inside)
-        solution = f"x^2={inside}, x={answer.latex}"
-        wrong = [rational(inside), rational(Fraction(inside, 2)), square_root(inside, 2), rational(2 * inside)]
-        worded = f"The area of a circle is {inside}\\pi. Find its radius."
-    elif rng.random() < 0.5:
-        inner, width = rng.randint(2, 12), rng.randint(1, 8)
-        sketch = Sketch(
-            {o: 0j, a: polar(0.55, 20), b: polar(1, 20)},
-            lines=(o + a, a + b),
-            circles=((o, 0.55), (o, 1.0)),
-            dots=o + a,
-        )
-        given = (side(o + a, inner, "inner radius"), side(a + b, width, "width of the ring"))
-        find, shows, outer = "the area of the ring", "two circles with one centre", inner + width
-        answer = pi_times(outer * outer - inner * inner)
-        solution = f"{inner}+{width}={outer}, \\pi*({outer}^2-{inner}^2)={answer.latex}"
-        wrong = [pi_times(width * width), pi_times(outer * outer), pi_times(outer * outer + inner * inner)]
-        worded = f"A ring has the inner radius {inner} and the width {width}. Find its area."
-    else:
-        sketch, given, long = _inscribed_right(rng, o, a, b, c)
-        answer, shows = pi_times(Fraction(long * long, 4)), "right triangle in a circle"
-        legs = [int(one.text) for one in given]
-        solution = f"\\sqrt{{{legs[0]}^2+{legs[1]}^2}}={long}, \\pi*({long}/2)^2={answer.latex}"
-        wrong = [pi_times(long * long), pi_times(long), pi_times(Fraction(legs[0] * legs[1], 2))]
-        worded, context = "", f"{a}{b}{c} is a right triangle in a circle, \\angle {c} is the right angle."
+        return _radius_from_area(rng, o, a)
+    by_radius = level == 1 and rng.random() < 0.6
+    number = rng.randint(2, 30) if by_radius else 2 * rng.randint(1, 20) + (level == 2)
+    where, noun = (o + a, "radius") if by_radius else (a + b, "diameter")
+    radius = Fraction(number, 1 if by_radius else 2)
+    answer = pi_times(radius * radius)
+    shown = f"({number}/2)" if radius.denominator > 1 else str(radius)
+    wrong = (pi_times(2 * radius), answer.times(4), pi_times(4 * radius), answer.times(Fraction(1, 2)))
     return Scene(
-        sketch,
-        given=given,
-        unknown=unknown,
-        find=find,
-        told=told,
+        _radius_sketch(o, a) if by_radius else _diameter_sketch(o, a, b),
+        given=(side(where, number, noun),),
+        find="the area of the circle",
         answer=answer,
-        wrong=tuple(wrong),
-        solution=solution,
-        shows=(shows,),
-        worded=worded,
-        context=context,
+        wrong=wrong,
+        solution=f"\\pi*{shown}^2={answer.latex}",
+        shows=("circle",),
+        worded=f"The {noun} of a circle is {number}. Find the area of the circle.",
+    )
+
+
+def _radius_from_area(rng: random.Random, o: str, a: str) -> Scene:
+    """The radius, often with a surd, from an area that is told."""
+    inside = rng.choice([value for value in range(2, 200) if value != 4])
+    answer = square_root(inside)
+    return Scene(
+        _radius_sketch(o, a),
+        given=(),
+        unknown=side(o + a, "x", "radius", name="its radius"),
+        told=f"The area of the circle is {inside}\\pi.",
+        answer=answer,
+        wrong=(rational(inside), rational(Fraction(inside, 2)), answer.times(2), rational(2 * inside)),
+        solution=f"x^2={inside}, x={answer.latex}",
+        shows=("circle",),
+        worded=f"The area of a circle is {inside}\\pi. Find its radius.",
+    )
+
+
+def _ring(rng: random.Random, o: str, a: str, b: str) -> Scene:
+    """The area between two circles with one centre, from the inner radius and the width."""
+    inner, width = rng.randint(2, 12), rng.randint(1, 8)
+    outer = inner + width
+    answer = pi_times(outer * outer - inner * inner)
+    points = {o: 0j, a: polar(0.55, 20), b: polar(1, 20)}
+    return Scene(
+        Sketch(points, lines=(o + a, a + b), circles=((o, 0.55), (o, 1.0)), dots=o + a),
+        given=(side(o + a, inner, "inner radius"), side(a + b, width, "width of the ring")),
+        find="the area of the ring",
+        answer=answer,
+        wrong=(pi_times(width * width), pi_times(outer * outer), pi_times(outer * outer + inner * inner)),
+        solution=f"{inner}+{width}={outer}, \\pi*({outer}^2-{inner}^2)={answer.latex}",
+        shows=("two circles with one centre",),
+        worded=f"A ring has the inner radius {inner} and the width {width}. Find its area.",
     )
 
 
@@ -240,45 +269,29 @@ def inscribed_angle(rng: random.Random, level: int) -> Scene:
     o, a, b, c = letters(rng, 4, level)
     if level == 2 and rng.random() < 0.6:
         return _in_semicircle(rng, o, a, b, c)
-    find, unknown = "", None
     corner, bow = a + c + b, o + a + b
+    half, find, unknown = rng.randint(30, 75), "x", None
     if level == 3:
-        while True:
-            pair = equal_pair(rng, 70, 150)
-            slope = int(pair.texts[0].removesuffix("x") or 1)
-            if slope % 2 == 0:
-                break
-        arc_size, texts = pair.values[0], (linear(slope // 2), pair.texts[1])
-        given: tuple[Quantity, ...] = (angle(corner, texts[0], "inscribed angle"), arc(bow, texts[1]))
-        find, answer = "x", rational(pair.x)
-        solution = f"2*{texts[0]}={texts[1]}, {pair.steps.split(', ', 1)[1]}"
-        wrong = [rational(arc_size), rational(Fraction(arc_size // 2)), rational(2 * pair.x), rational(pair.x + 5)]
+        pair = double_pair(rng, 70, 150)
+        half, answer, solution = pair.values[0], rational(pair.x), pair.steps
+        given: tuple[Quantity, ...] = (angle(corner, pair.texts[0], "inscribed angle"), arc(bow, pair.texts[1]))
+        wrong = [rational(2 * half), rational(half), rational(2 * pair.x), rational(pair.x + 5)]
+    elif level == 2:
+        half, x, text = multiple(rng, lambda: rng.randint(30, 75))
+        given = (arc(bow, 2 * half), angle(corner, text, "inscribed angle"))
+        answer, solution = rational(x), f"{2 * half}/2={half}, {text}={half}, x={x}"
+        wrong = [rational(half), rational(2 * x), rational(x + 5), rational(4 * x)]
     elif rng.random() < 0.5:
-        arc_size = 2 * rng.randint(30, 75)
-        given, unknown = (arc(bow, arc_size),), angle(corner, "x", "inscribed angle")
-        answer, solution = rational(arc_size // 2), f"{arc_size}/2={arc_size // 2}"
-        wrong = [rational(arc_size), rational(2 * arc_size), rational(180 - arc_size), rational(180 - arc_size // 2)]
-        if level == 2:
-            _, x, text = (
-                multiple(rng, lambda: arc_size // 2) if any(arc_size // 2 % k == 0 for k in range(2, 7)) else (0, 0, "")
-            )
-            if text:
-                given, unknown, find = (*given, angle(corner, text, "inscribed angle")), None, "x"
-                answer, solution = rational(x), f"{solution}, {text}={arc_size // 2}, x={x}"
-                wrong = [rational(arc_size // 2), rational(2 * x), rational(x + 5), rational(4 * x)]
+        given, unknown, find = (arc(bow, 2 * half),), angle(corner, "x", "inscribed angle"), ""
+        answer, solution = rational(half), f"{2 * half}/2={half}"
+        wrong = [rational(2 * half), rational(4 * half), rational(180 - 2 * half), rational(180 - half)]
     else:
-        half = rng.randint(30, 75)
-        arc_size = 2 * half
-        given, unknown = (angle(corner, half, "inscribed angle"),), arc(bow, "x")
-        answer, solution = rational(arc_size), f"2*{half}={arc_size}"
-        wrong = [rational(half), rational(180 - half), rational(180 - arc_size), rational(360 - arc_size)]
-    drawn = min(max(arc_size, 80), 150)
-    points = {
-        o: 0j,
-        a: polar(1, -drawn / 2 - 90),
-        b: polar(1, drawn / 2 - 90),
-        c: polar(1, 90 + rng.choice((-25, 0, 25))),
-    }
+        given, unknown, find = (angle(corner, half, "inscribed angle"),), arc(bow, "x"), ""
+        answer, solution = rational(2 * half), f"2*{half}={2 * half}"
+        wrong = [rational(half), rational(180 - half), rational(180 - 2 * half), rational(360 - 2 * half)]
+    drawn = min(max(2 * half, 80), 150)
+    top = 90 + rng.choice((-25, 0, 25))
+    points = {o: 0j, a: polar(1, -drawn / 2 - 90), b: polar(1, drawn / 2 - 90), c: polar(1, top)}
     return Scene(
         Sketch(points, lines=(c + a, c + b), circles=((o, 1.0),), dots=o),
         given=given,

@@ -1,4 +1,4 @@
-"""From a layout to a picture: lines at fourfold size for smooth edges, labels at whole pixels upon them."""
+"""From a layout to a picture: lines at threefold size for smooth edges, labels at whole pixels upon them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LINE_COLOURS: tuple[Colour, ...] = (BLUE, BLUE, BLUE, INK)
 
 def paint(sketch: Sketch, layout: Layout, *, image_size: int, colour: Colour = BLUE) -> Image.Image:
     """The picture (RGB, square) of a laid-out sketch."""
-    factor = 4 if image_size <= 128 else 3 if image_size <= 256 else 2
+    factor = 3 if image_size <= 256 else 2
     canvas = Image.new("RGB", (image_size * factor, image_size * factor), WHITE)
     _paint_lines(ImageDraw.Draw(canvas), sketch, layout, image_size, factor, colour)
     picture = canvas.reduce(factor)
@@ -37,7 +37,7 @@ def paint(sketch: Sketch, layout: Layout, *, image_size: int, colour: Colour = B
 def to_png(picture: Image.Image) -> bytes:
     """The picture as PNG bytes; the same picture always gives the same bytes with one version of Pillow."""
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_level=3)
+    picture.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 
 

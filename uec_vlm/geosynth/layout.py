@@ -209,8 +209,8 @@ def _frame(
             middle, along = chevrons(points, at, image_size)
             segments.append((middle - along * 1j, middle + along * 1j))
     for name in sketch.dots:
-        reach = complex(dot_radius(image_size))
-        segments.append((points[name] - reach, points[name] + reach))
+        reach = dot_radius(image_size)
+        segments += [(points[name] - way * reach, points[name] + way * reach) for way in (1, 1j)]
     circles = tuple((points[centre], radius * scale) for centre, radius in sketch.circles)
     drawn = [place for segment in segments for place in segment] + [centre for centre, _ in circles]
     middle = sum(drawn, 0j) / len(drawn) if drawn else 0j

@@ -49,6 +49,7 @@ class Frame:
     half_width: float
 
 
+_DIRECTIONS = tuple(cmath.rect(1.0, 2 * math.pi * step / 16) for step in range(16))
 _ORDER: dict[Kind, int] = {"angle": 0, "side": 1, "arc": 2, "vertex": 3}
 
 
@@ -62,7 +63,8 @@ def place_all(tags: Sequence[Tag], frame: Frame, size: int) -> tuple[int, list[P
         for centre, upon_line in _candidates(tag, frame, ink.width / 2, ink.height / 2):
             left, top = round(centre.real - ink.width / 2), round(centre.imag - ink.height / 2)
             box = (left, top, left + ink.width, top + ink.height)
-            if _clear_of_labels(box, placed) and (upon_line or _clear_of_lines(box, frame)):
+            own = (frame.points[tag.at[0]], frame.points[tag.at[1]]) if upon_line else None
+            if _clear_of_labels(box, placed) and _clear_of_lines(box, frame, own):
                 found = Placed(tag, box, size)
                 on_lines += upon_line
                 break
@@ -172,8 +174,8 @@ def _off_point(name: str, frame: Frame, half_wide: float, half_high: float) -> I
             taken += [(centre - at) * 1j, (at - centre) * 1j, centre - at]
     if not taken:
         taken = [frame.middle - at or 1 + 0j]
-    directions = [cmath.rect(1.0, 2 * math.pi * step / 16) for step in range(16)]
-    ranked = sorted(directions, key=lambda way: -min(abs(cmath.phase(way / ray)) for ray in taken if ray))
+    rays = [ray / abs(ray) for ray in taken if ray]
+    ranked = sorted(_DIRECTIONS, key=lambda way: max(way.real * ray.real + way.imag * ray.imag for ray in rays))
     for stretch in (1.0, 1.6, 3.0, 5.0, 7.0):
         for way in ranked[:11]:
             support = abs(way.real) * half_wide + abs(way.imag) * half_high
@@ -190,11 +192,13 @@ def _clear_of_labels(box: Box, placed: Sequence[Placed]) -> bool:
     return True
 
 
-def _clear_of_lines(box: Box, frame: Frame) -> bool:
-    """No line passes nearer than half a pixel to the box."""
+def _clear_of_lines(box: Box, frame: Frame, own: Segment | None) -> bool:
+    """No line but `own` passes nearer than half a pixel to the box."""
     reach = frame.half_width + 0.5
     left, top, right, bottom = box[0] - reach, box[1] - reach, box[2] + reach, box[3] + reach
     for start, end in frame.segments:
+        if (start, end) == own:
+            continue
         x0, y0, x1, y1 = start.real, start.imag, end.real, end.imag
         if (x0 < left and x1 < left) or (x0 > right and x1 > right):
             continue

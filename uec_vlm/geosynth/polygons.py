@@ -124,7 +124,8 @@ def regular_polygon(rng: random.Random, level: int) -> Scene:
     names = letters(rng, corners, 2)
     sketch = _regular(names)
     edges = sketch.lines
-    sides = f"{'One side' if len(given) == 1 else 'Two sides'} of a regular {_NAMES[corners]} measure"
+    shape = _NAMES[corners]
+    sides = f"One side of a regular {shape} measures" if len(given) == 1 else f"Two sides of a regular {shape} measure"
     return Scene(
         Sketch(sketch.points, edges, equal=(tuple(edge for place, edge in enumerate(edges) if place not in given),)),
         given=tuple(side(edges[place], text) for place, text in given.items()),

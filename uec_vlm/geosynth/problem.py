@@ -7,6 +7,7 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from uec_vlm.errors import DataError
 from uec_vlm.geosynth.draw import LINE_COLOURS, paint, to_png
@@ -41,7 +42,7 @@ class GeoProblem:
     choices: four, ascending, the answer among them. solution: ASCII, ends with the answer. picture: PNG, RGB, square.
     needs_picture: the text alone does not determine the answer. facts: what the picture shows besides labels ("right
     triangle", "right angle ACB"). goal: what is asked ("x", "AB", "the area of the circle").
-    signature: family, level and numbers without letters, wording and drawing; splits are told apart by it.
+    signature: family, level, numbers and answer, without letters, wording and drawing; it decides the split.
     """
 
     id: str
@@ -93,10 +94,9 @@ def draft(family: str, level: int, seed: int) -> Draft:
 
 
 def _signature(family: str, level: int, scene: Scene) -> str:
-    asked = scene.unknown.noun if scene.unknown else scene.find
-    asked = re.sub("[A-Z]", "", f"{scene.told}{asked}")
-    given = sorted(f"{quantity.noun} {quantity.text}" for quantity in scene.given)
-    return "|".join([family, str(level), asked, *given, scene.answer.latex])
+    """All numbers and the answer, and nothing of how they are placed, named or asked."""
+    told = re.findall(r"[\d.x+-]*\d[\d.x+-]*", scene.told)
+    return "|".join([family, str(level), *sorted([*told, *(one.text for one in scene.given)]), scene.answer.latex])
 
 
 def finish(drafted: Draft, *, image_size: int = 112) -> GeoProblem:
@@ -166,9 +166,14 @@ def check_choice(families: Sequence[str] | None, levels: Sequence[int]) -> tuple
 def cell_of(cells: Sequence[tuple[str, int]], index: int, *, seed: int) -> tuple[str, int]:
     """The family and level of the problem at `index`: every block of `len(cells)` holds each pair once, shuffled."""
     block, place = divmod(index, len(cells))
-    order = list(range(len(cells)))
+    return cells[_block_order(len(cells), seed, block)[place]]
+
+
+@lru_cache(maxsize=64)
+def _block_order(count: int, seed: int, block: int) -> tuple[int, ...]:
+    order = list(range(count))
     random.Random(f"block/{seed}/{block}").shuffle(order)
-    return cells[order[place]]
+    return tuple(order)
 
 
 def sample_problems(

@@ -6,8 +6,8 @@ import math
 import random
 from fractions import Fraction
 
-from uec_vlm.geosynth.algebra import equal_pair, multiple
-from uec_vlm.geosynth.exact import Exact, rational, square_root
+from uec_vlm.geosynth.algebra import double_pair, equal_pair, multiple
+from uec_vlm.geosynth.exact import rational, square_root
 from uec_vlm.geosynth.relations import relate
 from uec_vlm.geosynth.right_triangles import TRIPLES
 from uec_vlm.geosynth.scene import Quantity, Scene, Sketch, angle, letters, linear, polar, side
@@ -124,48 +124,29 @@ def rectangle_perimeter(rng: random.Random, level: int) -> Scene:
 def rectangle_diagonals(rng: random.Random, level: int) -> Scene:
     """The diagonals of a rectangle are equal and halve each other."""
     a, b, c, d, e = letters(rng, 5, level)
-    find, half = "", rng.randint(2, 60)
-    known, other = side(a + e, half, "half diagonal"), side(e + b, "x", "half diagonal")
-    given: tuple[Quantity, ...] = (known,)
+    half, told = rng.randint(2, 60), ""
     if level == 1:
-        find, answer, solution = f"{b}{d}", rational(2 * half), f"2*{half}={2 * half}"
+        text, find, answer, solution = str(half), f"{b}{d}", rational(2 * half), f"2*{half}={2 * half}"
         wrong = [rational(half), rational(4 * half), rational(half + 2), rational(3 * half)]
     elif level == 2:
-        whole, x, text = multiple(rng, lambda: 2 * rng.randint(3, 60))
-        half = whole // 2
-        given = (side(a + e, half, "half diagonal"),)
-        find, answer, solution = "x", rational(x), f"2*{half}={whole}, {text}={whole}, x={x}"
-        wrong = [rational(Fraction(x, 2)), rational(whole), rational(half), rational(2 * x)]
-        told = f"{b}{d}={text}."
-        return _with_diagonals(rng, (a, b, c, d, e), given, find, answer, wrong, solution, told=told)
+        whole, x, multiple_text = multiple(rng, lambda: 2 * rng.randint(3, 60))
+        text, told, find, answer = str(whole // 2), f"{b}{d}={multiple_text}.", "x", rational(x)
+        solution = f"2*{text}={whole}, {multiple_text}={whole}, x={x}"
+        wrong = [rational(Fraction(x, 2)), rational(whole), rational(whole // 2), rational(2 * x)]
     else:
-        pair = equal_pair(rng, 4, 60, largest=24)
-        given = (side(a + e, pair.texts[0], "half diagonal"), side(other.at, pair.texts[1], "half diagonal"))
+        pair = double_pair(rng, 8, 120, largest=24)
+        text, told = pair.texts[0], f"{b}{d}={pair.texts[1]}."
         find, answer, solution = "x", rational(pair.x), pair.steps
         wrong = [rational(pair.values[0]), rational(2 * pair.x), rational(pair.x + 3), rational(pair.x + 1)]
         if rng.random() < 0.4:
-            find, answer = f"{a}{c}", rational(2 * pair.values[0])
-            solution = f"{pair.steps}, {pair.first_step}, 2*{pair.values[0]}={2 * pair.values[0]}"
-            wrong = [rational(pair.values[0]), rational(pair.x), rational(2 * pair.x), rational(4 * pair.values[0])]
-    return _with_diagonals(rng, (a, b, c, d, e), given, find, answer, wrong, solution)
-
-
-def _with_diagonals(
-    rng: random.Random,
-    names: tuple[str, str, str, str, str],
-    given: tuple[Quantity, ...],
-    find: str,
-    answer: Exact,
-    wrong: list[Exact],
-    solution: str,
-    told: str = "",
-) -> Scene:
-    a, b, c, d, e = names
-    plain = _rectangle((a, b, c, d), rng.choice((1.12, 1.22)), 1)
+            find, answer = f"{a}{c}", rational(pair.values[1])
+            solution = f"{pair.steps}, {pair.first_step}, 2*{pair.values[0]}={pair.values[1]}"
+            wrong = [rational(pair.values[0]), rational(pair.x), rational(2 * pair.x), rational(2 * pair.values[1])]
+    plain = _rectangle((a, b, c, d), rng.choice((1.2, 1.5)), 1)
     points = {**plain.points, e: (plain.points[a] + plain.points[c]) / 2}
     return Scene(
         Sketch(points, lines=(*plain.lines, a + e, e + c, b + e, e + d), right_angles=(d + a + b,)),
-        given=given,
+        given=(side(a + e, text, "half diagonal"),),
         find=find,
         letters=find != "x" or bool(told),
         told=told,

@@ -16,6 +16,7 @@ TRIPLES = tuple(
     )
     for factor in range(1, most + 1)
 )  # fmt: skip
+SMALL_TRIPLES = tuple(triple for triple in TRIPLES if triple[2] <= 41)
 
 
 def legs_to_draw(first: float, second: float, most: float = 2.2) -> tuple[float, float]:
@@ -46,7 +47,7 @@ def right_triangle(rng: random.Random, level: int) -> Scene:
     if level == 3:
         return _two_right_triangles(rng)
     a, b, c = letters(rng, 3, level)
-    one, two, long = rng.choice(TRIPLES)
+    one, two, long = rng.choice(SMALL_TRIPLES)
     if level == 2:
         one, two = rng.randint(2, 12), rng.randint(2, 12)
     elif rng.random() < 0.5:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 
-from uec_vlm.geosynth.algebra import equal_pair, multiple
-from uec_vlm.geosynth.exact import rational, square_root
+from uec_vlm.geosynth.algebra import double_pair, multiple
+from uec_vlm.geosynth.exact import Exact, rational, square_root
 from uec_vlm.geosynth.right_triangles import TRIPLES, legs_to_draw
 from uec_vlm.geosynth.scene import Quantity, Scene, Sketch, letters, linear, side, triangle
 
@@ -20,51 +22,68 @@ def _proportion(rng: random.Random, level: int) -> tuple[int, int, int, Fraction
             return p, q, r, s
 
 
-def _solve(
-    rng: random.Random, level: int, places: tuple[str, str, str, str], noun: str
-) -> tuple[tuple[Quantity, ...], Quantity | None, str, Fraction, tuple[Fraction, ...], str]:
-    """Labels for a proportion of four segments (first : second = third : fourth), what is asked, answer and steps.
+@dataclass(frozen=True)
+class _Ratio:
+    """A proportion of four segments: the labels, what is asked, the answer with its mistakes and steps."""
 
-    At level 3 the fourth is `x+c` or the third and fourth are multiples of x and the third is asked.
+    given: tuple[Quantity, ...]
+    unknown: Quantity | None
+    find: str
+    answer: Fraction
+    wrong: tuple[Exact, ...]
+    solution: str
+
+
+def _solve(rng: random.Random, level: int, nouns: Mapping[str, str]) -> _Ratio:
+    """The first segment is to the second as the third to the fourth, which is x, or `x+c` at level 3.
+
+    nouns: the four segments in that order, with what the eye sees of each.
     """
     p, q, r, s = _proportion(rng, level)
-    given = [side(places[0], p, noun), side(places[1], q, noun), side(places[2], r, noun)]
+    (first, second, third, fourth), names = nouns, tuple(nouns.values())
+    given: tuple[Quantity, ...] = (side(first, p, names[0]), side(second, q, names[1]), side(third, r, names[2]))
     if level < 3:
-        latex = rational(s).latex
+        answer, unknown, find = s, side(fourth, "x", names[3]), ""
         wrong = (Fraction(p * q, r), Fraction(p * r, q), Fraction(abs(r + q - p) or 1), Fraction(q + r))
-        return tuple(given), side(places[3], "x", noun), "", s, wrong, f"{q}*{r}/{p}={latex}"
-    offset = rng.choice([value for value in range(-9, 10) if value and s - value > 0])
-    x = s - offset
-    given.append(side(places[3], linear(1, offset), noun))
-    wrong = (s, Fraction(p * r, q) - offset, s + offset, x + 2)
-    return tuple(given), None, "x", x, wrong, f"{q}*{r}/{p}={s}, {linear(1, offset)}={s}, x={x}"
+        solution = f"{q}*{r}/{p}={rational(s).latex}"
+    else:
+        offset = rng.choice([value for value in range(-9, 10) if value and s - value > 0])
+        text, answer, unknown, find = linear(1, offset), s - offset, None, "x"
+        given = (*given, side(fourth, text, names[3]))
+        wrong = (s, Fraction(p * r, q) - offset, s + offset, answer + 2)
+        solution = f"{q}*{r}/{p}={s}, {text}={s}, x={answer}"
+    return _Ratio(given, unknown, find, answer, tuple(rational(value) for value in wrong if value > 0), solution)
 
 
 def similar_triangles(rng: random.Random, level: int) -> Scene:
     """Two similar triangles: corresponding sides are in proportion."""
     a, b, c, d, e, f = letters(rng, 6, level)
-    places = [(b + c, e + f), (a + c, d + f), (a + b, d + e)]
-    rng.shuffle(places)
-    given, unknown, find, answer, wrong, solution = _solve(
-        rng, level, (places[0][0], places[0][1], places[1][0], places[1][1]), "side"
-    )
-    first, second, third = triangle(rng.choice((62, 70, 52)), rng.choice((58, 48)))
-    factor = 0.62 if int(given[0].text) > int(given[1].text) else 1.0
-    big, small = (1.0, factor) if factor < 1 else (0.62, 1.0)
-    shift = complex(0.75 * big, -1.25 * small)
-    points = {
-        a: first * big, b: second * big, c: third * big,
-        d: shift + first * small, e: shift + second * small, f: shift + third * small,
-    }  # fmt: skip
+    corners = triangle(rng.choice((66, 70)), rng.choice((50, 56)))
+    shrinks = rng.random() < 0.5
+    one, two = (1.0, 0.62) if shrinks else (0.62, 1.0)
+    shift = complex(0.75 * one, -1.25 * two)
+    points = {a: corners[0] * one, b: corners[1] * one, c: corners[2] * one}
+    points.update({name: shift + corner * two for name, corner in zip((d, e, f), corners, strict=True)})
+    sides = {b + c: "long side", a + c: "short side", a + b: "middle side"}
+    partners = {b + c: e + f, a + c: d + f, a + b: d + e}
+    known, asked = rng.sample(list(sides), 2)
+    big, small = ("big", "small") if shrinks else ("small", "big")
+    nouns = {}
+    for place in (known, asked):
+        nouns[place], nouns[partners[place]] = f"{big} {sides[place]}", f"{small} {sides[place]}"
+    while True:
+        ratio = _solve(rng, level, nouns)
+        if (int(ratio.given[0].text) > int(ratio.given[1].text)) == shrinks:
+            break
     return Scene(
         Sketch(points, lines=(a + b, b + c, c + a, d + e, e + f, f + d), upright=True),
-        given=given,
-        unknown=unknown,
-        find=find,
+        given=ratio.given,
+        unknown=ratio.unknown,
+        find=ratio.find,
         hint="The triangles are similar.",
-        answer=rational(answer),
-        wrong=tuple(rational(value) for value in wrong if value > 0),
-        solution=solution,
+        answer=rational(ratio.answer),
+        wrong=ratio.wrong,
+        solution=ratio.solution,
         shows=("two similar triangles",),
         context=f"\\triangle {a}{b}{c} \\sim \\triangle {d}{e}{f}.",
     )
@@ -73,21 +92,22 @@ def similar_triangles(rng: random.Random, level: int) -> Scene:
 def side_splitter(rng: random.Random, level: int) -> Scene:
     """A line parallel to a side divides the other two sides in proportion."""
     a, b, c, d, e = letters(rng, 5, level)
-    places = (a + d, d + b, a + e, e + c)
+    nouns = {a + d: "tip part", d + b: "base part", a + e: "tip part", e + c: "base part"}
     if rng.random() < 0.5:
-        places = (d + b, a + d, e + c, a + e)
-    given, unknown, find, answer, wrong, solution = _solve(rng, level, places, "part")
-    share = 0.55 if (places[0] == a + d) == (int(given[0].text) > int(given[1].text)) else 0.45
+        nouns = {place: nouns[place] for place in (d + b, a + d, e + c, a + e)}
+    ratio = _solve(rng, level, nouns)
+    tip_longer = (next(iter(nouns)) == a + d) == (int(ratio.given[0].text) > int(ratio.given[1].text))
+    share = 0.55 if tip_longer else 0.45
     left, right, top = 0j, 1.25 + 0j, rng.choice((0.45, 0.62, 0.8)) + 1.15j
     points = {a: top, b: left, c: right, d: top + (left - top) * share, e: top + (right - top) * share}
     return Scene(
         Sketch(points, lines=(a + d, d + b, b + c, c + e, e + a, d + e), parallel=((d + e, b + c),)),
-        given=given,
-        unknown=unknown,
-        find=find,
-        answer=rational(answer),
-        wrong=tuple(rational(value) for value in wrong if value > 0),
-        solution=solution,
+        given=ratio.given,
+        unknown=ratio.unknown,
+        find=ratio.find,
+        answer=rational(ratio.answer),
+        wrong=ratio.wrong,
+        solution=ratio.solution,
         shows=("triangle with a parallel to its side",),
         context=f"In \\triangle {a}{b}{c}, {d} is on {a}{b}, {e} is on {a}{c} and {d}{e} \\parallel {b}{c}.",
     )
@@ -126,16 +146,10 @@ def triangle_midsegment(rng: random.Random, level: int) -> Scene:
         solution += f", {text}={value}, x={x}"
         wrong = [rational(value), rational(2 * x), rational(Fraction(x, 2)), rational(x + 3)]
     else:
-        while True:
-            pair = equal_pair(rng, 8, 90, largest=20)
-            slope = int(pair.texts[0].removesuffix("x") or 1)
-            if slope % 2 == 0:
-                break
-        text = linear(slope // 2)
-        given = (side(m + n, text, "midsegment"), side(b + c, pair.texts[1], "base"))
-        asked, find, answer = None, "x", rational(pair.x)
-        solution = f"2*{text}={pair.texts[1]}, {pair.steps.split(', ', 1)[1]}"
-        wrong = [rational(pair.values[0]), rational(2 * pair.x), rational(pair.x + 2), rational(pair.values[0] // 2)]
+        pair = double_pair(rng, 8, 90, largest=20)
+        given = (side(m + n, pair.texts[0], "midsegment"), side(b + c, pair.texts[1], "base"))
+        asked, find, answer, solution = None, "x", rational(pair.x), pair.steps
+        wrong = [rational(pair.values[1]), rational(2 * pair.x), rational(pair.x + 2), rational(pair.values[0])]
     top = rng.choice((0.4, 0.6, 0.75)) + 1.1j
     points = {a: top, b: 0j, c: 1.2 + 0j, m: top / 2, n: (top + 1.2) / 2}
     return Scene(
@@ -158,31 +172,28 @@ def triangle_midsegment(rng: random.Random, level: int) -> Scene:
 def angle_bisector(rng: random.Random, level: int) -> Scene:
     """The bisector of an angle divides the opposite side in the proportion of the other two sides."""
     a, b, c, d = letters(rng, 4, level)
-    places = (a + b, a + c, b + d, d + c)
+    nouns = {a + b: "side", a + c: "side", b + d: "part", d + c: "part"}
     if rng.random() < 0.5:
-        places = (b + d, d + c, a + b, a + c)
+        nouns = {place: nouns[place] for place in (b + d, d + c, a + b, a + c)}
     while True:
-        given, unknown, find, answer, wrong, solution = _solve(rng, level, places, "segment")
-        whole = answer if level < 3 else Fraction(int(given[1].text) * int(given[2].text), int(given[0].text))
-        lengths = dict(zip(places, (*(Fraction(one.text) for one in given[:3]), whole), strict=True))
+        ratio = _solve(rng, level, nouns)
+        first, second, third = (int(one.text) for one in ratio.given[:3])
+        whole = (Fraction(first), Fraction(second), Fraction(third), Fraction(second * third, first))
+        lengths = dict(zip(nouns, whole, strict=True))
         one, two = lengths[a + b], lengths[a + c]
         if abs(one - two) < lengths[b + d] + lengths[d + c] < one + two:
             break
-    left_longer = int(given[0].text) > int(given[1].text)
-    share = 0.57 if left_longer else 0.43
-    top = (0.75 if left_longer else 0.45) + 0.95j
+    share = 0.57 if one > two else 0.43
+    top = (0.75 if one > two else 0.45) + 0.95j
     return Scene(
-        Sketch(
-            {a: top, b: 0j, c: 1.2 + 0j, d: complex(1.2 * share)},
-            lines=(a + b, b + d, d + c, c + a, a + d),
-        ),
-        given=given,
-        unknown=unknown,
-        find=find,
+        Sketch({a: top, b: 0j, c: 1.2 + 0j, d: complex(1.2 * share)}, lines=(a + b, b + d, d + c, c + a, a + d)),
+        given=ratio.given,
+        unknown=ratio.unknown,
+        find=ratio.find,
         hint="The inner segment bisects the angle.",
-        answer=rational(answer),
-        wrong=tuple(rational(value) for value in wrong if value > 0),
-        solution=solution,
+        answer=rational(ratio.answer),
+        wrong=ratio.wrong,
+        solution=ratio.solution,
         shows=("triangle with a bisector",),
         context=f"In \\triangle {a}{b}{c}, {a}{d} bisects \\angle {a}.",
     )

@@ -1,9 +1,10 @@
-"""Training, validation and test problems that share no numbers.
+"""Training, practice, validation and test problems that share no numbers.
 
-Every problem has a signature: family, level, the given numbers with what carries them, what is asked and the answer;
-without letters, wording, orientation and colour. A hash of the signature says which split it belongs to (6 of 8 parts
-train, one validation, one test). So what is guaranteed: no numbers of a held-out problem, however they are worded or
-drawn, occur in a training problem of that family and level. Within one split numbers may repeat where a family has few.
+Every problem has a signature: family, level, the given numbers and the answer, without letters, wording, places and
+orientation. A hash of the signature says which split it belongs to: 24 of 32 parts train, four practice, two
+validation, two test. So what is guaranteed: no numbers of a problem of one split, however they are worded or drawn,
+occur in another split of that family and level. Within one split numbers may repeat where a family has few. `practice`
+is for reinforcement learning: the starter policy's warm-up saw `train` only, and knows many of its answers by heart.
 """
 
 from __future__ import annotations
@@ -17,22 +18,28 @@ from uec_vlm.geosynth.problem import Draft, GeoProblem, cell_of, check_choice, d
 from uec_vlm.geosynth.scene import LEVELS
 from uec_vlm.records import Sample
 
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-_TRIES = 2000
+Split = Literal["train", "practice", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "practice", "validation", "test")
+# Which of 32 parts are held out from the warm-up: chosen so that every family has numbers in every split.
+_HELD_OUT: dict[int, Split] = {
+    **dict.fromkeys((0, 1, 8, 9), "practice"),
+    **dict.fromkeys((16, 25), "validation"),
+    **dict.fromkeys((17, 24), "test"),
+}
+_TRIES = 4000
 
 
 def split_of(signature: str) -> Split:
     """The split that a signature belongs to."""
-    part = hashlib.blake2b(signature.encode(), digest_size=1).digest()[0] % 8
-    return "test" if part == 0 else "validation" if part == 1 else "train"
+    part = hashlib.blake2b(signature.encode(), digest_size=1).digest()[0] % 32
+    return _HELD_OUT.get(part, "train")
 
 
 class ProblemSet(Sequence[Sample]):
     """`count` problems of one split, made when they are asked for and never kept; balanced over families x levels.
 
     Two sets with equal arguments are equal. `set[i]` costs about the same for every i. `problem(i)` gives the same
-    problem with its labels.
+    problem with its labels. cells: the pairs of family and level, each once in every `len(cells)` problems.
     """
 
     def __init__(
@@ -52,7 +59,7 @@ class ProblemSet(Sequence[Sample]):
             raise DataError(f"geosynth: count = {count} is negative; give the number of problems")
         self.split: Split = split
         self._count, self.seed, self.image_size = count, seed, image_size
-        self._cells = check_choice(families, levels)
+        self.cells = check_choice(families, levels)
 
     def __len__(self) -> int:
         """The number of problems."""
@@ -72,6 +79,10 @@ class ProblemSet(Sequence[Sample]):
         """All samples, one by one."""
         return (to_sample(self.problem(index)) for index in range(self._count))
 
+    def problems(self) -> Iterator[GeoProblem]:
+        """All problems with their labels, one by one."""
+        return (self.problem(index) for index in range(self._count))
+
     def problem(self, index: int) -> GeoProblem:
         """The problem at `index` (negative ones count from the end)."""
         place = index + self._count if index < 0 else index
@@ -80,7 +91,7 @@ class ProblemSet(Sequence[Sample]):
         return finish(self._draft(place), image_size=self.image_size)
 
     def _draft(self, place: int) -> Draft:
-        family, level = cell_of(self._cells, place, seed=self.seed)
+        family, level = cell_of(self.cells, place, seed=self.seed)
         for attempt in range(_TRIES):
             drafted = draft(family, level, stream_seed(self.split, self.seed, place, attempt))
             if split_of(drafted.signature) == self.split:

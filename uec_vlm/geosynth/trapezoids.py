@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from fractions import Fraction
 
-from uec_vlm.geosynth.exact import Exact, decimal, rational
+from uec_vlm.geosynth.exact import Exact, decimal, rational, square_root
 from uec_vlm.geosynth.right_triangles import TRIPLES
 from uec_vlm.geosynth.scene import Quantity, Scene, Sketch, letters, linear, side
 
@@ -138,10 +138,17 @@ def rhombus_area(rng: random.Random, level: int) -> Scene:
         one, two, edge = rng.choice([triple for triple in TRIPLES if triple[2] < 60])
         if rng.random() < 0.5:
             one, two = two, one
-        area = 2 * one * two
+        elif rng.random() < 0.5:
+            one = rng.randint(2, 15)
+            edge = one + rng.randint(1, 10)
+            two = one
+        other = square_root(edge * edge - one * one)
+        answer = other.times(2 * one)
         given = (side(a + e, one, "half diagonal"), side(a + d, edge))
-        answer, solution = rational(area), f"\\sqrt{{{edge}^2-{one}^2}}={two}, 2*{one}*{two}={area}"
-        wrong = [rational(2 * one * edge), rational(one * two), rational(4 * one * two), rational(4 * edge)]
+        solution = f"\\sqrt{{{edge}^2-{one}^2}}={other.latex}, 2*{one}*{other.latex}={answer.latex}"
+        if other.latex == f"\\sqrt{{{edge * edge - one * one}}}":
+            solution = solution.split("=", 1)[0] + solution[solution.index(", ") :]
+        wrong = [rational(2 * one * edge), answer.times(Fraction(1, 2)), answer.times(2), rational(4 * edge)]
     elif level == 3:
         told, find, unknown, given = f"The area of the rhombus is {area}.", "", halves[1], halves[:1]
         solution = f"{area}/2={one * two}, {one * two}/{one}={two}"

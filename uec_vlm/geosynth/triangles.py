@@ -36,7 +36,7 @@ def triangle_angles(rng: random.Random, level: int) -> Scene:
         wrong = [rational(Fraction(round(number))) for number in (180 / slopes, first, second, third)]
         if level == 3 and rng.random() < 0.4:
             answer, find = rational(first), f"m \\angle {a}"
-            solution += f", {texts[0].replace('x', f'*{x}').removeprefix('*')}={first}"
+            solution += f", {terms[0][0]}*{x}={first}"
             wrong = [rational(x), rational(second), rational(third), rational(180 - first)]
     places = triangle(*drawable(first, second, third, least=42 if level == 1 else 46)[:2])
     sketch = Sketch(dict(zip((a, b, c), places, strict=True)), lines=(a + b, b + c, c + a))
