@@ -57,7 +57,7 @@ def quantile_baseline(
     """
     if is_uniform(rewards):
         return torch.zeros_like(rewards)
-    # K x G is exact in the mind and not in binary (0.7 x 10 = 7.000000000000001): the small number undoes that.
+    # K x G is exact in the mind and not in binary (0.28 x 25 = 7.000000000000001): the small number undoes that.
     rank = max(math.ceil(quantile * rewards.numel() - 1e-9), 1)
     baseline = rewards.sort().values[rank - 1]
     return (rewards - baseline) / (rewards.std() + eps)

@@ -74,8 +74,9 @@ def test_quantile_baseline_keeps_the_failures_beyond() -> None:
 
 
 def test_quantile_rank_survives_binary_fractions() -> None:
-    # 0.7 x 10 is 7.000000000000001 in floating point: rank 7, not 8. Seven zeros: the 7th smallest is 0.
-    assert (quantile_baseline(binary(3, 10), quantile=0.7)[:3] > 0).all()
+    # 0.28 x 25 is 7.000000000000001 in floating point: rank 7, not 8. Seven zeros: the 7th smallest is 0.
+    assert 0.28 * 25 > 7.0
+    assert (quantile_baseline(binary(18, 25), quantile=0.28)[:18] > 0).all()
 
 
 def test_fixed_for_best_is_one_at_the_successes() -> None:

@@ -111,6 +111,22 @@ def test_the_format_reward_moves_the_advantage_and_not_the_difficulty() -> None:
     assert not any(item.accuracy for item in items)
 
 
+def test_retention_by_correctness_looks_at_the_verdict_and_not_at_the_reward() -> None:
+    items = [judged(0.0, reward=0.1), judged(1.0, reward=0.0)]
+    found = choose(items, source="regular", objective=objective(retention={"regular": "correct"}))
+    assert found.indices == [1]
+
+
+def test_extra_rollouts_can_have_an_advantage_of_their_own() -> None:
+    """AEPO: the successes at the second temperature count 1, those at the first are group-normalised."""
+    chosen = of_preset("aepo")
+    extra = choose(group(1, 5, source="extra"), source="extra", objective=chosen)
+    regular = choose(group(1, 5), source="regular", objective=chosen)
+    assert extra.advantages.tolist() == [1.0, 0.0, 0.0, 0.0, 0.0]
+    assert extra.indices == [0]
+    assert math.isclose(float(regular.advantages[0]), 1.7888504, rel_tol=0, abs_tol=1e-5)
+
+
 def test_dapo_shapes_by_length_and_wants_the_limit() -> None:
     items = [judged(1.0, length=5), judged(1.0, length=9), judged(0.0, length=5)]
     chosen = of_preset("dapo")
