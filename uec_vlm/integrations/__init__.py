@@ -1,0 +1,1 @@
+"""The verifier's reward functions for other trainers: TRL, verl and EasyR1. One file each, none imports its trainer."""

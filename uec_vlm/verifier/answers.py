@@ -32,7 +32,7 @@ _POINT_GROUPS = re.compile(r"-?\d{1,3}(?:\.\d{3})+")
 _FUNCTION_NAMES = frozenset("fghFGHPQpVST")
 
 
-def readings(text: str, *, is_gold: bool = False) -> Iterator[Node]:
+def readings(text: str, *, is_gold: bool = False, decimal_comma: bool = True) -> Iterator[Node]:
     """The trees that a text can be read as, likeliest first. Raises ParseError or LimitError when there is none."""
     if len(text) > MAX_ANSWER_CHARS:
         raise LimitError("too long")
@@ -51,7 +51,7 @@ def readings(text: str, *, is_gold: bool = False) -> Iterator[Node]:
                 continue
             found = True
             yield node
-    comma = _decimal_comma(text)
+    comma = _decimal_comma(text) if decimal_comma else None
     if comma is not None:
         found = True
         yield comma

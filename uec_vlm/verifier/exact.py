@@ -18,7 +18,8 @@ Poly = dict[Monomial, Fraction]
 
 _ONE: Monomial = ()
 _MAX_RADICAND = 10**8
-_MAX_EXPONENT = 64
+_MAX_EXPONENT = 64  # of one atom
+_MAX_EXPANSION = 16  # exponent of a sum that is multiplied out
 
 
 class Ratio(NamedTuple):
@@ -269,7 +270,7 @@ def _whole_power(base: Ratio, power: int, work: Work) -> Ratio:
             raise Unsupported
         raised = value**power
         return Ratio({_ONE: raised} if raised else {}, {_ONE: Fraction(1)})
-    if power > _MAX_EXPONENT:
+    if power > (_MAX_EXPONENT if len(base.top) == len(base.bottom) == 1 else _MAX_EXPANSION):
         raise Unsupported
     top, bottom = base.top, base.bottom
     for _ in range(power - 1):

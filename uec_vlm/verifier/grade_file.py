@@ -137,7 +137,8 @@ def verify_command(path: str | Path, examples: int = 5) -> int:
 
     grades = grade_file(path)
     console = Console()
-    table = Table(title=f"{grades.path}: {grades.correct} of {grades.rows} right ({100 * grades.accuracy:.1f} %)")
+    console.print(grades.path, soft_wrap=True, markup=False, highlight=False)
+    table = Table(title=f"{grades.correct} of {grades.rows} right ({100 * grades.accuracy:.1f} %)")
     table.add_column("reason")
     table.add_column("rows", justify="right")
     table.add_column("share", justify="right")

@@ -23,6 +23,7 @@ from uec_vlm.verifier.values import Context
 from uec_vlm.verifier.wording import is_text, same_words, squeeze
 
 _NUMBER = re.compile(r"-?\d{1,30}(?:\.\d{1,30})?")
+_VERB = re.compile(r"\b(?:is|are|equals|measures)\b")
 _ROUND = re.compile(
     r"(?:nearest|closest|to the|to one|to two|to three|to 1|to 2|to 3)\s+(?:whole\s+)?"
     r"(thousandth|hundredth|tenth|whole|integer|degree|unit|number|ten|hundred|decimal)s?\b",
@@ -58,10 +59,19 @@ def decide(
     if found.how == "none" or not found.text.strip():
         return Outcome(False, "truncated" if found.cut else "no_answer", None)
     outcome = compare_texts(gold, found.text, choices, question=question, policy=policy)
+    if found.how == "stated" and not outcome.correct and not _states_anything(found.text, response, outcome):
+        return Outcome(False, "no_answer", None)
     if not outcome.correct and found.named:
         last = compare_texts(gold, found.last, choices, question=question, policy=policy)
         outcome = last if last.correct else outcome
     return outcome
+
+
+def _states_anything(text: str, response: str, outcome: Outcome) -> bool:
+    """Whether a text without box and tag commits itself: it announces an answer, or is nothing but one."""
+    if outcome.reason == "unparsable":
+        return False
+    return text != response.strip() or bool(read_answer(text)[0])
 
 
 def compare_texts(
@@ -168,7 +178,9 @@ class _Comparison:
 
     def answers(self) -> tuple[list[Node], str]:
         """The readings of the answer; where it is a sentence, what the sentence states."""
-        trees, problem = read_answer(self.answer)
+        if not self.policy.sentence_in_box and _VERB.search(self.answer):
+            return [], "unparsable"
+        trees, problem = read_answer(self.answer, decimal_comma=self.policy.decimal_comma)
         if trees or problem == "too_long" or not self.policy.sentence_in_box:
             return trees, problem
         try:
@@ -185,15 +197,15 @@ def read(gold: str) -> tuple[list[Node], str]:
     return _read(gold, is_gold=True)
 
 
-def read_answer(answer: str) -> tuple[list[Node], str]:
+def read_answer(answer: str, *, decimal_comma: bool = True) -> tuple[list[Node], str]:
     """The settled readings of an answer, and the problem where there are none."""
-    return _read(answer, is_gold=False)
+    return _read(answer, is_gold=False, decimal_comma=decimal_comma)
 
 
-def _read(text: str, *, is_gold: bool) -> tuple[list[Node], str]:
+def _read(text: str, *, is_gold: bool, decimal_comma: bool = True) -> tuple[list[Node], str]:
     trees: list[Node] = []
     try:
-        for tree in readings(text, is_gold=is_gold):
+        for tree in readings(text, is_gold=is_gold, decimal_comma=decimal_comma):
             trees.append(settle(tree, Work()))
     except LimitError:
         return trees, "" if trees else "too_long"

@@ -36,7 +36,6 @@ class _Parser(Primaries):
     """The levels of the grammar above the primaries."""
 
     def sum(self) -> Node:
-        self.descend()
         terms = [self.signed()]
         while True:
             sign = self.sign()
@@ -45,7 +44,6 @@ class _Parser(Primaries):
             self.at += 1
             term = self.signed()
             terms.append(term if sign == "+" else negate(term) if sign == "-" else Fn(sign, (term,)))
-        self.depth -= 1
         return terms[0] if len(terms) == 1 else Add(tuple(terms))
 
     def signed(self) -> Node:
@@ -128,7 +126,10 @@ class _Parser(Primaries):
         return self.power()
 
     def postfix(self) -> Node:
-        return self.suffixed(self.primary())
+        self.descend()
+        node = self.suffixed(self.primary())
+        self.depth -= 1
+        return node
 
     def suffixed(self, node: Node) -> Node:
         """The node with the signs behind it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 MAX_ANSWER_CHARS = 2000  # of the extracted answer, and of a gold
 MAX_TOKENS = 900
-MAX_DEPTH = 24  # of nested groups
+MAX_DEPTH = 30  # of nested groups
 MAX_ITEMS = 40  # of a list, a set or a tuple
 MAX_DIGITS = 120  # of one number
 MAX_POWER_BITS = 2048  # of an exact integer that a power or a factorial makes

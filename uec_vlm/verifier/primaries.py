@@ -227,9 +227,12 @@ class Primaries(Cursor):
         if self.accept("{"):
             return self.brace_group()
         token = self.peek()
+        self.descend()
         if token.kind == "num" and len(token.text) > 1 and token.text.isdigit():
             self.row = [*self.row[: self.at], *_digits(token), *self.row[self.at + 1 :]]
-        return self.primary()
+        node = self.primary()
+        self.depth -= 1
+        return node
 
     def fraction(self) -> Node:
         """`\\frac{a}{b}`."""

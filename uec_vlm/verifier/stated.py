@@ -111,7 +111,8 @@ def _short_text(window: str) -> str | None:
     found = _COPULA_NUMBER.search(window)
     if found and not spans and not _SEVERAL_FACTS.search(window[: found.start(1) - 1]):
         return found.group(1)
-    return None if _CONCLUSION.match(window) else window
+    sentences = _SENTENCE_END.split(window)
+    return window if len(sentences) == 1 and not _CONCLUSION.match(window) else None
 
 
 def _inside(span: re.Match[str]) -> str:
