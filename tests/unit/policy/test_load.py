@@ -149,13 +149,14 @@ def test_what_cannot_be_loaded_is_refused_with_the_reason(tiny_model: TinyModel,
         load_policy(bare)
 
 
-def test_a_checkpoint_without_end_token_is_refused(tiny_model: TinyModel, tmp_path: Path) -> None:
+def test_the_tokenizer_s_end_token_counts_and_one_there_must_be(tiny_model: TinyModel, tmp_path: Path) -> None:
     folder = save_policy(load_policy(tiny_model("qwen2")), tmp_path / "saved")
-    for name in ("generation_config.json", "tokenizer_config.json", "config.json"):
+    for name in ("generation_config.json", "config.json"):
         settings = json.loads((folder / name).read_text())
-        settings.pop("eos_token_id", None), settings.pop("eos_token", None)
-        if name == "tokenizer_config.json":
-            settings["eos_token"] = None
+        settings.pop("eos_token_id", None)
         (folder / name).write_text(json.dumps(settings))
+    assert load_policy(folder).end_ids == (258,)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "eos_token": None}))
     with pytest.raises(ModelError, match="no end token"):
         load_policy(folder)
