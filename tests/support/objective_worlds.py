@@ -93,7 +93,7 @@ class Step:
             row + drift * (2.0 * noise - 1.0) for row, noise in zip(self.logprobs, rows(), strict=True)
         ]
         self.reference = [row + 0.4 * (noise - 0.5) for row, noise in zip(self.logprobs, rows(), strict=True)]
-        self.entropy = rows(1.5)
+        self.entropy = [row.requires_grad_(True) for row in rows(1.5)]
         self.moment = rows(0.2, -0.1)
         self.weights = rows(1.0, 0.5)
         signs = torch.randn(len(lengths), generator=generator, dtype=torch.float64)

@@ -17,7 +17,7 @@ from uec_vlm.objective.kl import KL
 from uec_vlm.objective.policy_losses import POLICY_LOSSES, PolicyLoss
 from uec_vlm.objective.ranges import NonNegative, Positive
 from uec_vlm.objective.reduce import REDUCTIONS
-from uec_vlm.objective.registry import bind, make_record, named_section, nearest, settings_of, takes
+from uec_vlm.objective.registry import bind, make_record, named_section, nearest, settings_of, takes, unbound
 from uec_vlm.objective.replay import REPLAY, ReplaySettings
 from uec_vlm.objective.retention import RETENTION, DynamicSampling
 from uec_vlm.objective.rewards import shaped_reward
@@ -92,7 +92,7 @@ class Objective:
     @property
     def needs_reference(self) -> bool:
         """Whether a reference policy must be scored; without one no copy is in memory."""
-        return self.names.get("kl", "none") != "none"
+        return unbound(self.kl) is not KL["none"]
 
     @property
     def needs_context(self) -> bool:
@@ -102,17 +102,17 @@ class Objective:
     @property
     def entropy_gradient(self) -> bool:
         """Whether the entropy must be scored with its gradient."""
-        return self.names.get("entropy_term", "none") in WITH_ENTROPY_GRADIENT
+        return unbound(self.entropy_term) in [ENTROPY_TERMS[name] for name in WITH_ENTROPY_GRADIENT]
 
     @property
     def explores(self) -> bool:
         """Whether any prompt can get extra rollouts."""
-        return self.names.get("exploration", "none") != "none"
+        return unbound(self.exploration) is not EXPLORATION["none"]
 
     @property
     def replays(self) -> bool:
         """Whether anything can enter the replay buffer."""
-        return self.names.get("replay", "none") != "none"
+        return unbound(self.replay) is not REPLAY["none"]
 
 
 SECTIONS = (

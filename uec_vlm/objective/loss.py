@@ -62,6 +62,10 @@ def micro_batch_loss(
             parts["kl_loss"] = objective.kl_coef * divergence
             losses = losses + parts["kl_loss"]
     if term.losses is not None:
+        if scores.logprobs.requires_grad and torch.is_grad_enabled() and not term.losses.requires_grad:
+            raise ValueError(
+                "the entropy term has no gradient: score the entropy with one (objective.entropy_gradient)"
+            )
         parts["entropy_loss"] = term.losses
         losses = losses + term.losses
     loss = objective.reduction(losses, mask, totals)

@@ -99,6 +99,11 @@ def takes(function: Callable[..., Any], parameter: str) -> bool:
     return parameter in inspect.signature(function).parameters
 
 
+def unbound(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The entry itself, without the settings that `bind` filled in."""
+    return function.func if isinstance(function, functools.partial) else function
+
+
 def settings_of(function: Callable[..., Any]) -> dict[str, object]:
     """The settings that `bind` filled in, defaults included (what a resolved configuration shows)."""
     return dict(function.keywords) if isinstance(function, functools.partial) else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -104,8 +105,10 @@ def test_measurements_carry_no_gradient() -> None:
     leaf = LOGP.clone().requires_grad_(True)
     batch = train_batch([1.0, -1.0], LOGP.clone(), MASK)
     chosen = objective(kl={"name": "k3"}, entropy_term="bonus")
+    given = scores(leaf)
+    given.entropy.requires_grad_(True)
     _, measured = micro_batch_loss(
-        scores(leaf), batch, LOGP, objective=chosen, totals=TOTALS, controller=STATE, sources=["regular"] * 2
+        given, batch, LOGP, objective=chosen, totals=TOTALS, controller=STATE, sources=["regular"] * 2
     )
     assert not any(value.total.requires_grad or value.weight.requires_grad for value in measured.values())
 
@@ -118,6 +121,28 @@ def test_what_an_objective_needs_and_is_not_given_is_refused() -> None:
         micro_batch_loss(
             scores(), batch, None, objective=objective(policy_loss="kl_cov"), totals=TOTALS, controller=STATE
         )
+
+
+def test_an_entropy_without_a_gradient_is_refused_where_the_term_needs_one() -> None:
+    batch = train_batch([1.0, -1.0], LOGP.clone(), MASK)
+    leaf = LOGP.clone().requires_grad_(True)
+    with pytest.raises(ValueError, match="score the entropy with one"):
+        micro_batch_loss(
+            scores(leaf), batch, None, objective=objective(entropy_term="bonus"), totals=TOTALS, controller=STATE
+        )
+
+
+def test_an_objective_made_by_hand_needs_no_names() -> None:
+    """What an objective needs is read off its functions: without names nothing is switched off silently."""
+    named = objective(kl={"name": "k2", "coef": 0.1}, entropy_term="bonus", exploration="all_failed", replay="above")
+    bare = replace(named, names={})
+    assert (bare.needs_reference, bare.entropy_gradient, bare.explores, bare.replays) == (True, True, True, True)
+    batch = train_batch([1.0, -1.0], LOGP.clone(), MASK)
+    values = [
+        float(micro_batch_loss(scores(), batch, LOGP - 1, objective=o, totals=TOTALS, controller=STATE)[0])
+        for o in (named, bare)
+    ]
+    assert values[0] == values[1]
 
 
 def test_kl_in_the_reward_is_not_in_the_loss() -> None:
