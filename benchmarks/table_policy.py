@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -165,10 +166,11 @@ def advance(state: Run, drawn: Sequence[int], step: int) -> dict[str, float]:
     )
     hot = objective.exploration_settings.temperature * state.controller.temperature_scale
     extra = sample(state, [drawn[i] for i in chosen], objective.exploration_settings.completions, hot, "extra")
+    old = iter(_logprobs(state, [item for group in (*groups, *extra) for item in group]).unbind())
     for group in groups:
-        state.queue += _select(state, group, "regular", step)
+        state.queue += _select(state, group, "regular", step, [next(old) for _ in group])
     for place, group in zip(chosen, extra, strict=True):
-        state.queue += _select(state, group, "extra", step, union_with=groups[place])
+        state.queue += _select(state, group, "extra", step, [next(old) for _ in group], groups[place])
     count = take_batches(len(state.queue), unit) if objective.accumulate else len(state.queue)
     batch, state.queue = state.queue[:count], state.queue[count:]
     if objective.accumulate and objective.old_logprobs.queue == "recomputed":
@@ -203,11 +205,8 @@ def sample(state: Run, rows: Sequence[int], completions: int, temperature: float
     behaviour = logprobs.gather(1, ids)
     right = state.world.right[list(rows)].gather(1, ids).tolist()
     state.sampled += ids.numel()
-    groups = []
-    for place, row in enumerate(rows):
-        parts = zip(ids[place].split(1), behaviour[place].split(1), right[place], strict=True)
-        groups.append([_judged(state, row, *part, source, temperature) for part in parts])
-    return groups
+    parts = zip(ids.reshape(-1, 1).unbind(), behaviour.reshape(-1, 1).unbind(), itertools.chain(*right), strict=True)
+    return [[_judged(state, row, *next(parts), source, temperature) for _ in range(completions)] for row in rows]
 
 
 def score(table: Tensor, batch: CompletionBatch, temperature: float) -> TokenScores:
@@ -270,14 +269,19 @@ def _context(state: Run, scores: TokenScores, batch: TrainBatch) -> StepContext:
 
 
 def _select(
-    state: Run, group: Sequence[Judged], source: Source, step: int, union_with: Sequence[Judged] = ()
+    state: Run,
+    group: Sequence[Judged],
+    source: Source,
+    step: int,
+    old_logprobs: Sequence[Tensor],
+    union_with: Sequence[Judged] = (),
 ) -> list[Trajectory]:
     return group_trajectories(
         group,
         source=source,
         objective=state.objective,
         step=step,
-        old_logprobs=list(_logprobs(state, group)),
+        old_logprobs=old_logprobs,
         union_with=union_with,
         limit=1,
     ).kept
@@ -349,8 +353,8 @@ def single_source_updates(
             rules = objective.exploration_settings
             extra = sample(state, hard, rules.completions, rules.temperature, "extra")
             batches = {
-                "regular": [t for group in regular for t in _select(state, group, "regular", step)],
-                "extra": [t for group in extra for t in _select(state, group, "extra", step)],
+                "regular": [t for g in regular for t in _select(state, g, "regular", step, list(_logprobs(state, g)))],
+                "extra": [t for g in extra for t in _select(state, g, "extra", step, list(_logprobs(state, g)))],
                 "replay": _refreshed(state, state.buffer.trajectories),
             }
             for source, batch in batches.items():

@@ -79,7 +79,7 @@ def choose(
     truncated = torch.tensor([item.rollout.finish == "length" for item in group], dtype=torch.bool)
     retain = objective.retention_regular if source == "regular" else objective.retention_extra
     kept = retain(advantages, accuracies, truncated)
-    kept_if_finished = retain(advantages, accuracies, torch.zeros_like(truncated))
+    kept_if_finished = retain(advantages, accuracies, torch.zeros_like(truncated)) if truncated.any() else kept
     dropped: Counter[str] = Counter()
     for stays, would_stay, value in zip(kept.tolist(), kept_if_finished.tolist(), advantages.tolist(), strict=True):
         if not stays:
