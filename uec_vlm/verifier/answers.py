@@ -26,6 +26,7 @@ _IGNORED_ENDS = words(". , ; : ** \\\\ ` therefore to & equiv")
 _IGNORED_STARTS = _IGNORED_ENDS | {"=", "approx", '"', "'"}
 _HEDGES = words("about approximately roughly exactly approx only just around both either simply")
 _NEGATIONS = words("not isn't never no neither nor cannot except unknown without")
+_CONDITIONS = words("if when suppose assume assuming let unless either maybe perhaps possibly whether")
 _ANNOUNCING = words("answer final the ans therefore so thus hence result solution value")
 _SINGLE_LETTER_UNITS = frozenset("msghLluNJWt")
 _POINT_GROUPS = re.compile(r"-?\d{1,3}(?:\.\d{3})+")
@@ -63,8 +64,8 @@ def sentence(text: str) -> Node:
     """What a sentence states at its end: "The measure of angle ABC is 45 degrees". Raises ParseError if nothing."""
     row = _strip(tokens(plain(text)))
     folded = [token.text.casefold() for token in row]
-    if any(word in _NEGATIONS for word in folded):
-        raise ParseError("a negation")
+    if any(word in _NEGATIONS or word in _CONDITIONS for word in folded):
+        raise ParseError("a negation or a condition")
     place = max((i for i, word in enumerate(folded) if word in _COPULAS or word in ("=", ":")), default=-1)
     if place < 0:
         return _several(_drop_announcement(row), True)
@@ -223,6 +224,8 @@ def _side(row: list[Token], single_letters: bool, *, last: bool) -> Node:
         return _member(row, single_letters)
     except ParseError:
         if last or any(token.kind == "num" and not _named_number(row, i) for i, token in enumerate(row)):
+            raise
+        if any(token.text.casefold() in _CONDITIONS or token.text.casefold() in _NEGATIONS for token in row):
             raise
         if not all(token.kind in ("word", "num") or token.text in HEADS or token.text in "()[]{}_'" for token in row):
             raise
