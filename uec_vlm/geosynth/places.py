@@ -76,7 +76,7 @@ def place_all(tags: Sequence[Tag], frame: Frame, size: int) -> tuple[int, list[P
 
 def _candidates(tag: Tag, frame: Frame, half_wide: float, half_high: float) -> Iterator[tuple[complex, bool]]:
     """Centres to try for a label, best first, and whether it would stand upon a line there."""
-    gap = frame.half_width + 1.5
+    gap = frame.half_width + 1.5 + 4 * max(0.0, frame.half_width - 1.01)
     points = frame.points
     if tag.kind == "side":
         yield from _beside(points[tag.at[0]], points[tag.at[1]], frame.middle, half_wide, half_high, gap)
