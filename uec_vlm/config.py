@@ -65,9 +65,13 @@ class ModelSection(Section):
 
 
 class GeosynthData(Section):
-    """Generated plane-geometry problems, made as they are asked for."""
+    """Generated plane-geometry problems, made as they are asked for.
+
+    split: whose numbers they have (see `uec_vlm.geosynth.splits`); null is the split of that name.
+    """
 
     kind: Literal["geosynth"]
+    split: Literal["train", "practice", "validation", "test"] | None = None
     count: Positive = 1000
     seed: Count = 0
     families: tuple[str, ...] | None = None

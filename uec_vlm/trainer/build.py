@@ -158,7 +158,7 @@ def build_samples(source: DataSource, split: str) -> Sequence[Sample]:
     """The samples of one split: generated, or read lazily from Parquet."""
     if isinstance(source, GeosynthData):
         return ProblemSet(
-            split=split,  # type: ignore[arg-type]
+            split=source.split or split,  # type: ignore[arg-type]
             count=source.count,
             seed=source.seed,
             families=source.families,

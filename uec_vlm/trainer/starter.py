@@ -1,6 +1,6 @@
 """Build the starter policy that is shipped with the package: `python -m uec_vlm.trainer.starter --out DIR`.
 
-Three stages, each saved in the work folder, so that an interrupted build goes on where it was:
+Four stages, each saved in the work folder, so that an interrupted build goes on where it was:
 
     sight    the vision tower alone learns to read scattered labels (starter_sight)
     words    the language model alone learns to say what the tower sees, to calculate and to answer
@@ -18,6 +18,7 @@ import hashlib
 import json
 import logging
 import pickle
+import random
 import tempfile
 import time
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ import torch
 from torch import Tensor
 
 from uec_vlm.geosynth import GeoProblem, ProblemSet
-from uec_vlm.trainer.starter_lessons import Lesson, bucketed, lesson_loss, pack, picture_array, worked
+from uec_vlm.trainer.starter_lessons import Lesson, bucketed, guessed, lesson_loss, pack, picture_array, worked
 from uec_vlm.trainer.starter_model import build_model, build_processor, train_tokenizer
 from uec_vlm.trainer.starter_parallel import LOG_FORMAT, descend, in_processes
 from uec_vlm.trainer.starter_report import report, table
@@ -44,7 +45,8 @@ class Recipe:
     """All numbers of the build. Batch sizes are of the whole step and divide by `processes`.
 
     problems: generated training problems of level 1, 2 and 3, balanced over families. unseen: families that are left
-    out, so that reinforcement learning finds something new.
+    out, so that reinforcement learning finds something new. guesses: share of the completions of the last stage that
+    name a plausible answer without reading or calculating.
     """
 
     seed: int = 1
@@ -59,6 +61,9 @@ class Recipe:
     both_steps: int = 1700
     both_rate: float = 2e-3
     tower_rate: float = 1e-3
+    habits_steps: int = 150
+    habits_rate: float = 1e-3
+    guesses: float = 0.25
     batch: int = 64
 
 
@@ -68,7 +73,7 @@ def build(out: Path, work: Path, recipe: Recipe) -> None:
     started = time.monotonic()
     if not (work / "problems.pkl").exists():
         in_processes(_generate, recipe.processes, work, recipe)
-    for name, stage in (("sight", _sight), ("words", _words), ("both", _both)):
+    for name, stage in (("sight", _sight), ("words", _words), ("both", _both), ("habits", _habits)):
         if not (work / f"{name}.pt").exists():
             in_processes(stage, recipe.processes, work, recipe)
         LOG.info("%s is done after %.0f s", name, time.monotonic() - started)
@@ -107,10 +112,12 @@ def _generate(rank: int, count: int, work: Path, recipe: Recipe) -> None:
         (work / "problems.pkl").write_bytes(pickle.dumps(parts))
 
 
-def load_lessons(work: Path, rank: int) -> tuple[list[Lesson], Tensor, Tensor, Tensor]:
+def load_lessons(work: Path, rank: int, *, guesses: float = 0.0) -> tuple[list[Lesson], Tensor, Tensor, Tensor]:
     """The lessons that one process made, their pictures (N, 112, 112, 3) and what is to be seen in them."""
     rows: list[GeoProblem] = pickle.loads((work / "problems.pkl").read_bytes())[rank]
-    lessons = [Lesson(index, problem.question, worked(problem)) for index, problem in enumerate(rows)]
+    chance = random.Random(rank)
+    targets = [guessed(problem, chance) if chance.random() < guesses else worked(problem) for problem in rows]
+    lessons = [Lesson(index, problem.question, targets[index]) for index, problem in enumerate(rows)]
     pictures = torch.from_numpy(np.load(work / f"pictures_{rank}.npy"))
     marks, spelt = zip(*(sighted(problem) for problem in rows), strict=True)
     return lessons, pictures, torch.from_numpy(np.stack(marks)), torch.from_numpy(np.stack(spelt))
@@ -155,6 +162,10 @@ def _both(rank: int, count: int, work: Path, recipe: Recipe) -> None:
     _teach(rank, count, work, recipe, before="words", name="both", steps=recipe.both_steps, rate=recipe.both_rate)
 
 
+def _habits(rank: int, count: int, work: Path, recipe: Recipe) -> None:
+    _teach(rank, count, work, recipe, before="both", name="habits", steps=recipe.habits_steps, rate=recipe.habits_rate)
+
+
 def _teach(
     rank: int, count: int, work: Path, recipe: Recipe, *, before: str, name: str, steps: int, rate: float
 ) -> None:
@@ -164,8 +175,9 @@ def _teach(
     saved = torch.load(work / f"{before}.pt")
     model.load_state_dict(saved["model"])
     heads.load_state_dict(saved["heads"])
-    lessons, pictures, marks, spelt = load_lessons(work, rank)
-    size, frozen = recipe.batch // count, name == "words"
+    guesses = recipe.guesses if name == "habits" else 0.0
+    lessons, pictures, marks, spelt = load_lessons(work, rank, guesses=guesses)
+    size, frozen = recipe.batch // count, name != "both"
     batches = bucketed(tokenizer, lessons, batch_size=size, seed=recipe.seed * 100 + rank + 7 * len(name))
     tower = list(model.model.visual.parameters())
     known = {id(weight) for weight in tower}
@@ -201,7 +213,7 @@ def _teach(
         torch.save({"model": model.state_dict(), "heads": heads.state_dict()}, work / f"{name}.pt")
 
 
-def write(out: Path, work: Path, recipe: Recipe, *, stage: str = "both.pt") -> None:
+def write(out: Path, work: Path, recipe: Recipe, *, stage: str = "habits.pt") -> None:
     """The policy in Hugging Face format, weights in half precision; and the sha256 of every file beside them."""
     tokenizer = make_tokenizer(work)
     model = build_model(tokenizer, seed=recipe.seed)

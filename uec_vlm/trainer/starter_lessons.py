@@ -46,6 +46,12 @@ def worked(problem: GeoProblem) -> str:
     return f"<think>{reading(problem)}: {problem.solution}</think>\\boxed{{{problem.answer}}}"
 
 
+def guessed(problem: GeoProblem, chance: random.Random) -> str:
+    """A completion that names one of the plausible answers without having read or calculated anything."""
+    figure = reading(problem).split("; ")[0]
+    return f"<think>{figure}: guess</think>\\boxed{{{chance.choice(problem.choices)}}}"
+
+
 def picture_array(problem: GeoProblem) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """The picture as (112, 112, 3)."""
     return np.asarray(Image.open(io.BytesIO(problem.picture)).convert("RGB"))
