@@ -58,7 +58,7 @@ def stated_values(answer: Node, context: Context) -> list[Node]:
     if isinstance(answer, Seq):
         if answer.kind == "ratio" and len(answer.items) == 2 and context.policy.ratio_as_fraction:
             return [quotient(*answer.items)]
-        if answer.kind == "list" and answer.items and _all_same(answer.items, context):
+        if answer.kind in ("list", "set") and answer.items and _all_same(answer.items, context):
             return stated_values(answer.items[0], context)
         return []
     if isinstance(answer, Matrix):
@@ -85,17 +85,37 @@ def _chain_values(chain: Rel, context: Context) -> list[Node]:
         return []  # an equation, not a value
     exact_members: list[Node] = [item for op, item in members if op != "approx"]
     rounded_members: list[Node] = [item for op, item in members if op == "approx"]
-    if len(exact_members) > 1 and not _consistent(exact_members, 1e-9):
+    if not _consistent(exact_members):
         return []
-    if exact_members and rounded_members and not _consistent([exact_members[-1], *rounded_members], 0.01):
+    if not exact_members:
+        return rounded_members[-1:]
+    misses = [_units_beside(exact_members[-1], member) for member in rounded_members]
+    if any(miss > 1.0 for miss in misses):
         return []
-    return exact_members[-1:] + rounded_members[-1:]
+    right = [member for member, miss in zip(rounded_members, misses, strict=True) if miss <= 0.5]
+    return exact_members[-1:] + right[-1:]
 
 
-def _consistent(members: Sequence[Node], tolerance: float) -> bool:
+def _consistent(members: Sequence[Node]) -> bool:
+    """Whether the members that are numbers are one number."""
     values = [numeric.real_value(split_unit(member)[0]) for member in members]
     known = [value for value in values if value is not None]
-    return all(abs(value - known[0]) <= tolerance * max(1.0, abs(known[0])) for value in known[1:])
+    return all(abs(value - known[0]) <= 1e-9 * max(1.0, abs(known[0])) for value in known[1:])
+
+
+def _units_beside(exact: Node, rounded: Node) -> float:
+    """By how many units of its last shown decimal `rounded` misses `exact`: up to 0.5 it is the rounded value.
+
+    Whole numbers beside one another contradict each other; infinity where the miss is not known.
+    """
+    value, shown = split_unit(exact)[0], split_unit(rounded)[0]
+    a, b = numeric.real_value(value), numeric.real_value(shown)
+    if a is None or b is None:
+        return float("inf")
+    if not isinstance(shown, Num):
+        return 0.0 if abs(a - b) <= 1e-3 * abs(a) else float("inf")
+    miss = abs(a - b) * 10.0 ** (shown.decimals or 0) - 1e-9
+    return miss if shown.decimals or miss <= 0.5 else float("inf")
 
 
 # ------------------------------------------------------------------------------------------------------------ sequences

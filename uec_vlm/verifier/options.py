@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from uec_vlm.verifier.spelling import plain
@@ -20,6 +20,9 @@ _LETTER = re.compile(
     r"[(\[]?\s*([A-Ja-j])\s*(?:(\))\s*[.:]?|[.:)\]]|(?=$)|=(?=\s*\S)|(?<=\s)-(?=\s)|(?<=\s)(?=[\d\\]))\s*(.*)$",
     re.DOTALL,
 )
+
+
+_LETTER_AND_TEXT = re.compile(r"\(?[A-J]\s*[.)]\s*\S")
 
 
 @dataclass(frozen=True)
@@ -75,16 +78,26 @@ def _balanced(text: str) -> str:
     return "".join(out).strip()
 
 
-def target(gold: str, choices: Sequence[str] | None, same: object) -> Target:
+def same_option(picked: Picked, choices: Sequence[str], same: Callable[[str, str], bool]) -> bool:
+    """Whether the text behind a letter is the text of that option."""
+    place = LETTERS.index(picked.letter)
+    return place < len(choices) and same(choices[place], picked.rest)
+
+
+def target(gold: str, choices: Sequence[str] | None, same: Callable[[str, str], bool]) -> Target:
     """What the gold means: a letter among the options, an option's text, or a value of its own.
 
     same: a function (a, b) -> bool that tells whether two texts are the same answer exactly.
     """
     bare = _DRESS.sub("", plain(gold)).strip().strip("().")
     letter = bare if len(bare) == 1 and bare in LETTERS else None
+    both = picked_letter(gold, lowercase=False) if _LETTER_AND_TEXT.match(bare) else None
+    if both is not None and both.rest and (not choices or same_option(both, choices, same)):
+        letter = both.letter
+        if not choices:
+            return Target(letter, both.rest)
     if not choices:
         return Target(letter, None if letter else gold)
-    assert callable(same)
     known = LETTERS[: len(choices)]
     if (
         letter is not None

@@ -178,7 +178,7 @@ def _comparable(gold: Node, answer: Node, policy: Policy) -> list[tuple[Node, No
 def _other_measure(g: Node, gold_unit: str, a: Node, unit: str) -> list[tuple[Node, Node]]:
     """The pair in the other measure of angles, where one side shows which one it uses."""
     if unit == "deg" and not gold_unit:
-        return [(g, Fn("deg", (a,)))]
+        return [(g, Fn("deg", (a,)))] if _mentions_pi(g) else []
     inverse = isinstance(a, Fn) and a.name in _INVERSE  # arccos(1/4) is an angle, whatever it is measured in
     if (gold_unit == "deg" and _mentions_pi(a)) or (inverse and gold_unit in ("", "deg") and not unit):
         return [(g, Mul((a, _DEGREES)))]
