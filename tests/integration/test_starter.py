@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from uec_vlm.batches import PromptSettings, render
+from uec_vlm.config import GeosynthData, config_folder, load_config
 from uec_vlm.geosynth import ProblemSet
 from uec_vlm.geosynth.asset import starter_folder
 from uec_vlm.policy import Policy, load_policy, score
@@ -24,7 +25,7 @@ from uec_vlm.trainer.starter_model import (
     pictures_to_patches,
     train_tokenizer,
 )
-from uec_vlm.trainer.starter_report import accuracy, answer
+from uec_vlm.trainer.starter_report import STARTER_FAMILIES, STARTER_LEVELS, accuracy, answer
 from uec_vlm.trainer.starter_sight import CHARACTERS, scattered
 
 FOLDER = starter_folder()
@@ -73,6 +74,14 @@ def test_the_recorded_figures_leave_headroom_and_show_that_it_looks() -> None:
     assert looking["true_picture"] >= 1.5 * max(looking["shuffled_picture"], looking["blank_picture"])
 
 
+def test_the_figures_are_those_of_the_quickstarts_mix() -> None:
+    train = load_config(config_folder() / "quickstart.yaml").data.train
+    assert isinstance(train, GeosynthData)
+    assert (train.families, train.levels) == (STARTER_FAMILIES, STARTER_LEVELS)
+    figures = json.loads((FOLDER / "evaluation.json").read_text())
+    assert set(figures["by_family"]) == set(STARTER_FAMILIES)
+
+
 def test_every_text_survives_the_tokenizer(starter: Policy) -> None:
     texts = ["Find m∠ABC in ⊙O, \\widehat{AB}≅CD · 3√2 ≈ 4,24°\n\t\u2032", "日本語 😀 \u0000\u00a0"]
     if GEOMETRY3K.exists():
@@ -91,7 +100,7 @@ def test_a_marker_of_the_format_is_text_and_not_a_special_token(starter: Policy)
 
 def test_it_answers_some_held_out_problems_in_its_format() -> None:
     policy = load_policy(FOLDER)
-    samples = list(ProblemSet(split="validation", count=48, seed=3, levels=(1,)))
+    samples = list(ProblemSet(split="validation", count=51, seed=3, families=STARTER_FAMILIES, levels=(1,)))
     found = answer(policy, samples, completions=2, seed=3)
     texts = [rollout.text for one in found for rollout in one.rollouts]
     assert sum("</think>\\boxed{" in text for text in texts) / len(texts) > 0.85
