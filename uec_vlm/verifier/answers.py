@@ -188,6 +188,7 @@ def _step(token: Token) -> int:
 
 def _statement(row: list[Token], single_letters: bool) -> Node:
     """A chain of relations, or a single value."""
+    row = _condition(row) or row
     ops: list[str] = []
     members: list[list[Token]] = [[]]
     depth = 0
@@ -241,10 +242,20 @@ def _member(row: list[Token], single_letters: bool) -> Node:
     ratio = _split(row, (":", "to"))
     if len(ratio) > 1:
         return Seq("ratio", tuple(quantity(part, single_letters) for part in ratio))
-    union = _split(row, ("cup",))
-    if len(union) > 1:
-        return Seq("union", tuple(quantity(part, single_letters) for part in union))
+    for sign, kind in (("cup", "union"), ("setminus", "difference")):
+        parts = _split(row, (sign,))
+        if len(parts) > 1:
+            return Seq(kind, tuple(quantity(part, single_letters) for part in parts))
     return quantity(row, single_letters)
+
+
+def _condition(row: list[Token]) -> list[Token] | None:
+    """What stands behind the bar in `\\{x | x > 3\\}`, None where the row is not of that form."""
+    if len(row) < 6 or row[0].text != "\\{" or row[-1].text != "\\}":
+        return None
+    bars = [place for place, token in enumerate(row[:9]) if token.text in ("|", ":")]
+    inside = row[bars[0] + 1 : -1] if bars else []
+    return inside if any(_relates(token) for token in inside) else None
 
 
 def _decimal_comma(text: str) -> Node | None:

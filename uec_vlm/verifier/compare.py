@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 
 from uec_vlm.verifier import exact as ex
 from uec_vlm.verifier import numeric
+from uec_vlm.verifier.matrices import matrix_value
 from uec_vlm.verifier.naming import correspondence, match_name, same_left
 from uec_vlm.verifier.nodes import Matrix, Name, Node, Num, Rel, Seq, quotient
-from uec_vlm.verifier.settle import matrix_value, names_in, symbols
+from uec_vlm.verifier.settle import names_in, symbols
 from uec_vlm.verifier.values import Context, match_scalar, same_value, split_unit
 
 _EQUAL = frozenset({"=", "approx", "equiv"})
@@ -127,7 +128,7 @@ def _match_list(gold: Seq, answer: Node, context: Context) -> str | None:
     if isinstance(answer, Seq) and answer.kind == "system":
         answer = Seq("list", tuple(_right_side(item) for item in answer.items))
     if not isinstance(answer, Seq):
-        return None
+        return match(gold.items[0], answer, context) if _all_same(gold.items, context) else None
     if answer.kind in ("list", "set") and context.policy.unordered_lists:
         return _match_unordered(gold.items, answer.items, context)
     if len(answer.items) != len(gold.items):
@@ -362,6 +363,7 @@ _SEQUENCES: dict[str, Callable[[Seq, Node, Context], str | None]] = {
     "tuple": _match_tuple,
     "interval": _match_interval,
     "union": _match_union,
+    "difference": _match_tuple,
     "ratio": _match_ratio,
     "system": _match_system,
 }

@@ -47,6 +47,7 @@ class Arithmetic:
         log = library.log
         self.log = log
         one = number(Fraction(1))
+        gamma: Callable[[Value], Value] = getattr(library, "gamma", _gamma)
         self.functions |= {
             "ln": log,
             "log": lambda x, base=None: log(x) / log(number(Fraction(10)) if base is None else base),
@@ -64,8 +65,8 @@ class Arithmetic:
             "pct": lambda x: x / 100,
             "floor": lambda x: number(Fraction(math.floor(_real(x)))),
             "ceil": lambda x: number(Fraction(math.ceil(_real(x)))),
-            "factorial": lambda x: number(Fraction(_factorial(x))),
-            "binom": lambda n, k: number(Fraction(math.comb(_whole(n), _whole(k)))),
+            "factorial": lambda x: gamma(x + 1),
+            "binom": lambda n, k: gamma(n + 1) / (gamma(k + 1) * gamma(n - k + 1)),
             "max": lambda *xs: max(xs, key=_real),
             "min": lambda *xs: min(xs, key=_real),
             "gcd": lambda *xs: number(Fraction(math.gcd(*(_whole(x) for x in xs)))),
@@ -86,11 +87,8 @@ def _whole(value: Value) -> int:
     return int(number)
 
 
-def _factorial(value: Value) -> int:
-    whole = _whole(value)
-    if whole > 150:
-        raise NoValue
-    return math.factorial(whole)
+def _gamma(value: Value) -> complex:
+    return complex(math.gamma(_real(value)))
 
 
 _FLOATS = Arithmetic(cmath, lambda q: complex(float(q)), complex(math.pi), complex(math.e), 1j)
@@ -158,6 +156,8 @@ def _evaluate(node: Node, values: Mapping[str, Fraction], system: Arithmetic, wo
 def _call(node: Fn, values: Mapping[str, Fraction], system: Arithmetic, work: Work) -> Value:
     arguments = [_evaluate(arg, values, system, work) for arg in node.args]
     if node.name in _GROWING and abs(arguments[0]) > _MAX_LOG:
+        raise NoValue
+    if node.name in ("factorial", "binom") and abs(arguments[0]) > 150:
         raise NoValue
     if node.name in _PERIODIC and abs(arguments[0]) > 1e12:
         raise NoValue

@@ -60,6 +60,9 @@ def _settle_seq(node: Seq, work: Work) -> Node:
             items.append(settled)
     if node.kind == "list":
         return _settle_list(items)
+    if node.kind == "union" and all(isinstance(item, Seq) and item.kind == "set" for item in items):
+        members = [member for item in items if isinstance(item, Seq) for member in item.items]
+        return Seq("set", tuple(dict.fromkeys(members)))
     if node.kind == "tuple" and len(items) == 2 and _infinite(items[0]) | _infinite(items[1]):
         return Seq("interval", tuple(items), node.brackets)
     return Seq(node.kind, tuple(items), node.brackets)
@@ -242,30 +245,6 @@ def symbols(node: Node) -> set[str]:
     for child in children(node):
         found |= symbols(child)
     return found
-
-
-def matrix_value(node: Node, work: Work) -> Matrix | None:
-    """The matrix that sums of matrices and multiples by a number make, or None where there is no matrix."""
-    if isinstance(node, Matrix):
-        return node
-    if isinstance(node, Mul):
-        matrices = [m for m in (matrix_value(factor, work) for factor in node.factors) if m is not None]
-        if len(matrices) != 1:
-            return None
-        scalars = tuple(factor for factor in node.factors if matrix_value(factor, work) is None)
-        return Matrix(tuple(tuple(Mul((*scalars, entry)) for entry in row) for row in matrices[0].rows))
-    if isinstance(node, Add):
-        terms = [matrix_value(term, work) for term in node.terms]
-        first = terms[0]
-        shapes = {(len(term.rows), len(term.rows[0])) if term else None for term in terms}
-        if first is None or len(shapes) != 1 or None in shapes:
-            return None
-        work.spend(len(first.rows) * len(first.rows[0]))
-        rows = range(len(first.rows))
-        columns = range(len(first.rows[0]))
-        kept = [term for term in terms if term is not None]
-        return Matrix(tuple(tuple(Add(tuple(term.rows[r][c] for term in kept)) for c in columns) for r in rows))
-    return None
 
 
 def names_in(node: Node) -> bool:
