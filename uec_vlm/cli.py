@@ -123,6 +123,21 @@ def predict(
 
 @app.command()
 @_plainly
+def verify(
+    file: Annotated[Path, typer.Argument(help="JSON Lines: response, gold, and perhaps choices, question, expected.")],
+    examples: Annotated[int, typer.Option(min=0, help="Disagreements to show.")] = 5,
+) -> None:
+    """Grade a file of completions: a table by reason, with examples of disagreements.
+
+    Example: `uec-vlm verify completions.jsonl --examples 10`
+    """
+    from uec_vlm.verifier import verify_command
+
+    verify_command(file, examples)
+
+
+@app.command()
+@_plainly
 def report(run: RunPath) -> None:
     """Print the summary of a run and draw its curves and sample rollouts into RUN/report.
 

@@ -140,15 +140,19 @@ class RolloutSection(Section):
 
 
 class RewardSection(Section):
-    """The reward is accuracy_weight * accuracy + format_weight * format; the two are always measured apart."""
+    """accuracy_weight * accuracy + format_weight * format + what functions of yours give; each is measured apart.
+
+    functions: from `path/to/file.py:name` to its weight; the function takes (response, gold) and returns a number.
+    """
 
     accuracy_weight: Annotated[float, Field(ge=0.0)] = 1.0
     format_weight: Annotated[float, Field(ge=0.0)] = 0.0
     format: str = "think_boxed"
+    functions: dict[str, float] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _some_reward(self) -> RewardSection:
-        if self.accuracy_weight == 0.0 and self.format_weight == 0.0:
+        if self.accuracy_weight == 0.0 and self.format_weight == 0.0 and not self.functions:
             raise ValueError("both weights are 0, so every advantage would be 0; set accuracy_weight = 1.0")
         return self
 

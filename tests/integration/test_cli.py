@@ -119,6 +119,26 @@ def test_report_eval_and_predict_work_on_the_run(runs: Any, tmp_path: Path) -> N
     assert "verdict: " in said
 
 
+def test_verify_grades_a_file(tmp_path: Path) -> None:
+    rows = [{"response": r"\boxed{48°}", "gold": "48", "expected": True}, {"response": "none", "gold": "48"}]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said = _ok("verify", str(path))
+    assert "1 of 2 right" in said
+    assert "no_answer" in said
+
+
+def test_a_reward_function_of_the_users_is_added_to_the_reward(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "def brevity(response, gold):\n    return 1.0 if len(response) < 10**6 else 0.0\n"
+    )
+    out = tmp_path / "run"
+    own = [f"reward.functions={{'{tmp_path}/mine.py:brevity': 0.5}}", "run.steps=1", "evaluate.test_problems=2"]
+    _ok("train", QUICKSTART, f"run.dir={out}", *SMALL, *own, "evaluate.every=0")
+    row = read_run(out).metrics()[1]
+    assert row["rollout/reward"] == pytest.approx(row["rollout/accuracy"] + 0.5)
+
+
 def test_sft_writes_a_model_that_train_takes(tmp_path: Path) -> None:
     config = {
         "run": {"dir": str(tmp_path / "sft")},
@@ -135,7 +155,7 @@ def test_sft_writes_a_model_that_train_takes(tmp_path: Path) -> None:
     assert "already there" in refused.output
 
 
-@pytest.mark.parametrize("command", ["train", "sft", "eval", "predict", "report"])
+@pytest.mark.parametrize("command", ["train", "sft", "eval", "predict", "verify", "report"])
 def test_help_has_an_example(command: str) -> None:
     said = _ok(command, "--help")
     assert f"Example: uec-vlm {command}" in " ".join(said.replace("│", " ").split())

@@ -12,6 +12,7 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
 from torch import Tensor
+from transformers.utils.logging import disable_progress_bar
 
 from uec_vlm.batches import PromptCache, PromptSettings, load_samples, render
 from uec_vlm.batches.choices import list_choices
@@ -27,7 +28,7 @@ from uec_vlm.trainer.circle import Circle, StepSettings
 from uec_vlm.trainer.evaluate import EvaluationSettings
 from uec_vlm.trainer.judging import RewardSettings, judge_rollouts
 from uec_vlm.trainer.state import TrainState
-from uec_vlm.verifier import FORMATS
+from uec_vlm.verifier import FORMATS, load_reward_function
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,11 @@ def build_policy(
 ) -> Policy:
     """Loads the policy; a checkpoint's weights take the place of the model's, an adapter is laid over them."""
     lora = LoraSettings(rank=model.lora.rank, alpha=model.lora.alpha) if model.lora is not None else None
-    whole = checkpoint is not None and lora is None
+    source = checkpoint if checkpoint is not None and lora is None else Path(model_folder(model.path))
+    if source.is_dir():  # a download keeps its bar, reading a folder needs none
+        disable_progress_bar()
     policy = load_policy(
-        checkpoint if whole and checkpoint is not None else model_folder(model.path),
+        source if source.is_dir() else model.path,
         dtype=model.dtype,
         device=device,
         freeze_vision=model.freeze_vision,
@@ -151,7 +154,9 @@ def build_engine(config: RunConfig, policy: Policy) -> RolloutEngine:
 def build_judge(config: RunConfig) -> Callable[[Sequence[Rollout]], list[Judged]]:
     """Verdicts and rewards by the configuration's weights."""
     reward = config.reward
-    return partial(judge_rollouts, settings=RewardSettings(reward.accuracy_weight, reward.format_weight, reward.format))
+    functions = tuple((load_reward_function(spec), weight) for spec, weight in reward.functions.items())
+    settings = RewardSettings(reward.accuracy_weight, reward.format_weight, reward.format, functions)
+    return partial(judge_rollouts, settings=settings)
 
 
 def build_samples(source: DataSource, split: str) -> Sequence[Sample]:

@@ -6,34 +6,47 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from uec_vlm.records import Judged, Rollout
-from uec_vlm.verifier import has_format, judge
+from uec_vlm.verifier import Item, RewardFunction, has_format, judge_many
 
 
 @dataclass(frozen=True)
 class RewardSettings:
-    """reward = accuracy_weight * accuracy + format_weight * format."""
+    """reward = accuracy_weight * accuracy + format_weight * format + sum of weight * user's function."""
 
     accuracy_weight: float
     format_weight: float
     format: str
+    functions: tuple[tuple[RewardFunction, float], ...] = ()
 
 
 def judge_rollouts(rollouts: Sequence[Rollout], settings: RewardSettings) -> list[Judged]:
-    """One `Judged` per rollout, in order."""
-    verdicts = [
-        judge(
-            rollout.text,
-            rollout.prompt.sample.answer,
-            rollout.prompt.sample.choices or None,
-            question=rollout.prompt.sample.problem,
-            finish_reason=rollout.finish,
-        )
-        for rollout in rollouts
-    ]
+    """One `Judged` per rollout, in order. RunError if a user's reward function fails."""
+    samples = [rollout.prompt.sample for rollout in rollouts]
+    verdicts = judge_many(
+        [
+            Item(rollout.text, sample.answer, sample.choices or None, sample.problem, rollout.finish)
+            for rollout, sample in zip(rollouts, samples, strict=True)
+        ]
+    )
+    own = _own_rewards(rollouts, settings)
     judged = []
-    for rollout, verdict in zip(rollouts, verdicts, strict=True):
+    for rollout, verdict, extra in zip(rollouts, verdicts, own, strict=True):
         accuracy = float(verdict.correct)
         format_kept = float(has_format(rollout.text, settings.format))
-        reward = settings.accuracy_weight * accuracy + settings.format_weight * format_kept
+        reward = settings.accuracy_weight * accuracy + settings.format_weight * format_kept + extra
         judged.append(Judged(rollout, verdict, accuracy, format_kept, reward))
     return judged
+
+
+def _own_rewards(rollouts: Sequence[Rollout], settings: RewardSettings) -> list[float]:
+    """Weighted sum of the user's functions, per rollout."""
+    golds = [rollout.prompt.sample.answer for rollout in rollouts]
+    contexts = [
+        {"problem": r.prompt.sample.problem, "finish_reason": r.finish, "metadata": dict(r.prompt.sample.metadata)}
+        for r in rollouts
+    ]
+    total = [0.0] * len(rollouts)
+    for function, weight in settings.functions:
+        values = function([rollout.text for rollout in rollouts], golds, contexts)
+        total = [have + weight * value for have, value in zip(total, values, strict=True)]
+    return total
