@@ -51,8 +51,10 @@ def _lines(axes: Axes, rows: Rows, names: dict[str, str], title: str) -> None:
         if not points:
             continue
         steps, values = zip(*points, strict=True)
-        marker = "o" if name.startswith("eval/") else None
-        axes.plot(steps, values, label=label, marker=marker, linewidth=1.6)
+        # Updates and evaluations happen at some steps only: points say so, a line between them would not.
+        marker = "o" if name.startswith(("eval/", "update/")) else None
+        style = "none" if name.startswith("update/") else "-"
+        axes.plot(steps, values, label=label, marker=marker, markersize=4, linestyle=style, linewidth=1.6)
         axes.set_ylabel(find(name).unit)
     axes.set_title(title)
     axes.set_xlabel("step")
