@@ -124,19 +124,9 @@ def _load_model(path: str | Path, sees: bool, dtype: torch.dtype, attn_implement
 
     loader = AutoModelForImageTextToText if sees else AutoModelForCausalLM
     try:
-        return _own_memory(loader.from_pretrained(path, dtype=dtype, attn_implementation=attn_implementation))
+        return loader.from_pretrained(path, dtype=dtype, attn_implementation=attn_implementation)
     except (OSError, ImportError, ValueError) as error:
         raise ModelError(f"model '{path}': its weights cannot be loaded ({error}).") from error
-
-
-def _own_memory(model: Any) -> Any:
-    """Move the weights out of the mapped file: there they lie at odd addresses, and matrix products differ by address.
-
-    Without it, a run resumed from a checkpoint differs from the uninterrupted one in the last bits.
-    """
-    for parameter in model.parameters():
-        parameter.data = parameter.data.clone()
-    return model
 
 
 def _load_processor(path: str | Path, sees: bool) -> tuple[Any, Any]:

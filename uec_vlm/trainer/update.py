@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from uec_vlm.batches import collate, cut_rollouts
+from uec_vlm.batches import collate, cut_rollouts, on_device
 from uec_vlm.metrics import StepReport
 from uec_vlm.objective import (
     ControllerState,
@@ -23,7 +23,7 @@ from uec_vlm.objective import (
     step_context,
 )
 from uec_vlm.policy import score
-from uec_vlm.records import CompletionBatch, TokenScores, TrainBatch, Trajectory
+from uec_vlm.records import Trajectory
 from uec_vlm.trainer.circle import Circle
 from uec_vlm.trainer.scoring import score_rollouts
 from uec_vlm.trainer.seeds import generator_for
@@ -119,7 +119,7 @@ def _micro_batch(
             reference = circle.reference(batch.completions)
     return micro_batch_loss(
         scores,
-        _beside(batch, scores),
+        on_device(batch, scores.logprobs.device),
         reference,
         objective=objective,
         totals=totals,
@@ -145,20 +145,6 @@ def _context(circle: Circle, part: Sequence[Trajectory], work: Work) -> StepCont
         [trajectory.advantage for trajectory in part],
         [item.entropy for item in scores],
         generator=generator_for(circle.settings.seed, "context", work.optimizer_steps),
-    )
-
-
-def _beside(batch: TrainBatch, scores: TokenScores) -> TrainBatch:
-    """The batch on the device of the scores."""
-    device = scores.logprobs.device
-    completions = CompletionBatch(
-        prompts=batch.completions.prompts,
-        prompt_index=batch.completions.prompt_index.to(device),
-        completion_ids=batch.completions.completion_ids.to(device),
-        completion_mask=batch.completions.completion_mask.to(device),
-    )
-    return TrainBatch(
-        completions, batch.advantages.to(device), batch.old_logprobs.to(device), batch.importance_weights.to(device)
     )
 
 
