@@ -28,9 +28,11 @@ _DRESS = words(
     "left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr middle displaystyle textstyle "
     "scriptstyle scriptscriptstyle limits nolimits large Large LARGE huge Huge small normalsize tiny bf rm it sf tt "
     "cal mathstrut strut boxed fbox framebox underline ensuremath centering noindent hfill displaylimits bfseries "
-    "itshape null relax mathbin mathrel mathord mathopen mathclose hline smash nonumber notag noalign"
+    "itshape null relax mathop mathbin mathrel mathord mathopen mathclose hline smash nonumber notag noalign"
 )
-_SPACES = words("quad qquad enspace thinspace space hspace hskip nobreakspace medspace thickspace negthinspace")
+_SPACES = words(
+    "quad qquad enspace thinspace space hspace hskip kern mkern mskip nobreakspace medspace thickspace negthinspace"
+)
 _ROMAN = words(
     "text textrm textbf textit textsf texttt textnormal textup textmd mbox hbox mathrm mathbf mathit mathsf mathtt "
     "mathnormal mathcal mathbb mathfrak mathscr bm pmb boldsymbol operatorname emph unit units si SI"
@@ -69,6 +71,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+_DIMENSION = re.compile(r"\s*-?\d+(?:\.\d+)?\s*(?:mm|cm|em|ex|pt|in|mu)(?![A-Za-z])")
 _SIGNS = {"{": "\\{", "}": "\\}", "$": "usd", "|": "parallel"}
 _RELATIONS = {
     "<=": ("cmd", "le"), "=<": ("cmd", "le"), ">=": ("cmd", "ge"), "!=": ("cmd", "ne"), "||": ("cmd", "parallel"),
@@ -165,6 +168,8 @@ class _Lexer:
             self.emit("op", "{")
         elif value == "}":
             kind = self.braces.pop() if self.braces else ""
+            if kind == "" and self.empty_group():
+                return
             if kind != "roman":
                 self.emit("op", "}")
             if kind:
@@ -173,6 +178,16 @@ class _Lexer:
         elif value != "&" or self.matrices or not self.in_rows:  # elsewhere it only aligns
             self.emit("op", value)
 
+    def empty_group(self) -> bool:
+        """Take back the brace of `{}` where it is no argument."""
+        if not self.out or self.out[-1].text != "{":
+            return False
+        before = self.out[-2].text if len(self.out) > 1 else ""
+        if before in ("^", "_", "frac", "sqrt", "binom", "}", "]"):
+            return False
+        self.out.pop()
+        return True
+
     def command(self, name: str) -> None:
         if name.startswith("quad") and name not in _SPACES:
             # "\quadx" as some data sets have it: a space and letters
@@ -180,8 +195,10 @@ class _Lexer:
             name = "quad"
         if name in _SPACES:
             self.space = True
-            if name in ("hspace", "hskip"):
+            if name in ("hspace", "hskip", "kern", "mskip", "mkern"):
                 self.skip_argument()
+                dimension = _DIMENSION.match(self.text, self.at)
+                self.at = dimension.end() if dimension else self.at
         elif name in _DRESS:
             if name in ("left", "right", "middle") and self.text.startswith(".", self.at):
                 self.at += 1

@@ -51,8 +51,6 @@ def picked_letter(answer: str, *, lowercase: bool) -> Picked | None:
     found = _LETTER.match(bare)
     if found is None or (found.group(1).islower() and not lowercase):
         return None
-    if bare.startswith("(") and found.group(2) is None:
-        return None
     letter = found.group(1)
     if not found.group(3).strip():
         return Picked(letter.upper(), "")

@@ -59,14 +59,14 @@ UNITS: dict[str, tuple[str, Fraction]] = {
 
 _SPELLINGS = {
     "mm": "mm millimeter millimeters millimetre millimetres 毫米",
-    "cm": "cm cms centimeter centimeters centimetre centimetres 厘米",
+    "cm": "cm cms centimeter centimeters centimetre centimetres 厘米 公分",
     "dm": "dm decimeter decimeters decimetre decimetres 分米",
-    "m": "meter meters metre metres mtr 米",
+    "m": "meter meters metre metres mtr 米 公尺",
     "km": "km kms kilometer kilometers kilometre kilometres 千米 公里",
     "um": "micrometer micrometers",
     "nm": "nm nanometer nanometers",
-    "in": "in inch inches ins",
-    "ft": "ft foot feet",
+    "in": "in inch inches ins 英寸",
+    "ft": "ft foot feet 英尺",
     "yd": "yd yds yard yards",
     "mi": "mi mile miles",
     "unit": "unit units u 单位",
@@ -123,7 +123,7 @@ _SINGLE = {
     "t": "t",
 }
 _COMBINED = {
-    "平方厘米": "cm^2", "平方米": "m^2", "平方毫米": "mm^2", "平方千米": "km^2", "平方公里": "km^2",
+    "平方厘米": "cm^2", "平方公分": "cm^2", "平方米": "m^2", "平方毫米": "mm^2", "平方千米": "km^2", "平方公里": "km^2",
     "平方分米": "dm^2", "立方厘米": "cm^3", "立方米": "m^3", "立方分米": "dm^3", "sqft": "ft^2", "sqin": "in^2",
     "sqcm": "cm^2", "sqm": "m^2", "mph": "mi h^-1", "kph": "km h^-1", "kmh": "km h^-1",
 }  # fmt: skip

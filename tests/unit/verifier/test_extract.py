@@ -102,6 +102,7 @@ STATED = [
     ("The answer is 12, not 15.", "12"),
     ("The answer is 0.5.", "0.5"),
     ("答案是12。", "12"),
+    ("The answer is 12. I checked it twice: the answer is correct.", "12"),
     ("The probability is P = 1/2. Therefore, the probability that Alice wins is 2/3.", "2/3"),
 ]
 
@@ -122,6 +123,8 @@ def test_a_stated_answer_counts(response: str, gold: str) -> None:
         ("The answer is 15, not 12.", "12"),
         ("The answer is 12 or 15.", "12"),
         ("The answer is not 12.", "12"),
+        ("Perhaps it is $12$", "12"),
+        ("If only it were $12$", "12"),
         ("Is the answer 12?", "12"),
         ("boxed{12}", "12"),
         ("I cannot help with that. A diagram is needed.", "A"),

@@ -1,6 +1,8 @@
 """The worker pool: right answers, hard limits, respawned workers, any thread, forked processes."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -83,6 +85,13 @@ def test_a_forked_child_gets_a_pool_of_its_own() -> None:
         os._exit(0 if shared_pool() is not parents and shared_pool().process_id == os.getpid() else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert shared_pool() is parents
+
+
+def test_a_worker_loads_neither_torch_nor_the_public_package() -> None:
+    code = "import uec_vlm.verifier.worker, uec_vlm.verifier.symbolic, sys; print(' '.join(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "uec_vlm.verifier.symbolic" in loaded
+    assert not {"torch", "transformers", "uec_vlm.records", "uec_vlm.verifier.judging"} & set(loaded)
 
 
 def test_trees_survive_the_wire() -> None:

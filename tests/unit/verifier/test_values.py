@@ -91,6 +91,7 @@ def test_units() -> None:
     assert units.conversion("unit", "cm") == 1
     assert units.conversion("unit^2", "cm^2") == 1
     assert units.conversion("unit", "cm^2") is None
+    assert units.conversion("unit", "kg") is None
     assert units.conversion("cm", "cm^2") is None
     assert units.conversion("deg", "rad") is None
     assert units.conversion("km h^-1", "m s^-1") == Fraction(1000, 3600)
