@@ -23,6 +23,7 @@ from uec_vlm.verifier.values import Context
 from uec_vlm.verifier.wording import is_text, same_words, squeeze
 
 _NUMBER = re.compile(r"-?\d{1,30}(?:\.\d{1,30})?")
+_SEQUENCE = re.compile(r"\d+(?:-\d+){2,}")  # 5-4-3-2-1 is an order, not a difference
 _VERB = re.compile(r"\b(?:is|are|equals|measures)\b")
 _ROUND = re.compile(
     r"(?:nearest|closest|to the|to one|to two|to three|to 1|to 2|to 3)\s+(?:whole\s+)?"
@@ -146,35 +147,41 @@ class _Comparison:
     def by_value(self, target: options.Target) -> Outcome:
         """The verdict on an answer that gives a value or words."""
         value = target.value or ""
-        through_letter = value != self.gold
+        spelling = squeeze(self.answer)
+        if spelling == squeeze(value):
+            return self.counted(value, "exact")
+        if spelling in map(squeeze, target.others) or _SEQUENCE.fullmatch(squeeze(value)):
+            return self.outcome(False, "wrong")
         golds, _ = read(value)
         if not golds:
             if same_words(value, self.answer):
-                return self.outcome(True, "choice" if through_letter else "equivalent")
+                return self.counted(value, "equivalent")
             return self.outcome(False, "wrong" if is_text(value) else "gold_unparsable")
         if target.others:
             self.context.others = [tree for other in target.others for tree in read(other)[0][:1]]
+        return self.by_trees(value, golds)
+
+    def by_trees(self, value: str, golds: list[Node]) -> Outcome:
+        """The verdict on an answer to a gold that is mathematics."""
         trees, problem = self.answers()
-        if problem == "too_long":
-            return self.outcome(False, problem)
-        for tree in trees:
-            for gold in golds:
-                reason = self.match(gold, tree)
-                if reason == "too_long":
-                    return self.outcome(False, reason)
-                if reason:
-                    return self.outcome(True, "choice" if through_letter and reason != "rounded" else reason)
         if not trees:
-            named = isinstance(golds[0], Name) and same_words(value, self.answer)
-            return self.outcome(named, "equivalent" if named else "unparsable")
-        several = any(compare.is_several(gold, tree, self.context) for gold in golds[:1] for tree in trees)
+            if isinstance(golds[0], Name) and same_words(value, self.answer):
+                return self.counted(value, "equivalent")
+            return self.outcome(False, problem)
+        try:
+            for tree in trees:
+                for gold in golds:
+                    reason = compare.match(gold, tree, self.context)
+                    if reason:
+                        return self.counted(value, reason)
+            several = any(compare.is_several(golds[0], tree, self.context) for tree in trees)
+        except LimitError:
+            return self.outcome(False, "too_long")
         return self.outcome(False, "several_answers" if several else "wrong")
 
-    def match(self, gold: Node, tree: Node) -> str | None:
-        try:
-            return compare.match(gold, tree, self.context)
-        except LimitError:
-            return "too_long"
+    def counted(self, value: str, reason: str) -> Outcome:
+        """A right answer; the value of an option whose letter is the gold counts as a choice."""
+        return self.outcome(True, "choice" if value != self.gold and reason != "rounded" else reason)
 
     def answers(self) -> tuple[list[Node], str]:
         """The readings of the answer; where it is a sentence, what the sentence states."""
