@@ -22,7 +22,7 @@ def predict(model: str, image: Path, question: str, *, max_new_tokens: int) -> R
     policy = load_policy(model_folder(model))
     sample = Sample(str(image), "user", IMAGE_PLACEHOLDER + question, answer="", images=(image.read_bytes(),))
     prompt = render(sample, policy.processor or policy.tokenizer, PromptSettings())
-    engine = ENGINES["hf"]()(policy, prefill)  # type: ignore[call-arg]
+    engine = ENGINES["hf"]()(policy, prefill)
     sampling = SamplingSettings(temperature=0.0, top_p=1.0, max_new_tokens=max_new_tokens)
     return engine.generate([prompt], completions=1, sampling=sampling, seeds=[0])[0][0]
 
