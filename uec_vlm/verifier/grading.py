@@ -147,10 +147,9 @@ class _Comparison:
     def by_value(self, target: options.Target) -> Outcome:
         """The verdict on an answer that gives a value or words."""
         value = target.value or ""
-        spelling = squeeze(self.answer)
-        if spelling == squeeze(value):
+        if squeeze(self.answer) == squeeze(value):
             return self.counted(value, "exact")
-        if spelling in map(squeeze, target.others) or _SEQUENCE.fullmatch(squeeze(value)):
+        if _SEQUENCE.fullmatch(squeeze(value)):
             return self.outcome(False, "wrong")
         golds, _ = read(value)
         if not golds:

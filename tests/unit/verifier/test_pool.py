@@ -120,5 +120,7 @@ def test_many_items_come_back_in_order() -> None:
 def test_a_batch_has_a_limit_of_its_own() -> None:
     items = [Item(r"\boxed{x^2 < 4}", "-2 < x < 2")] * 3
     assert [verdict.correct for verdict in judge_many(items, timeout_s=PATIENT_S, batch_timeout_s=90.0)] == [True] * 3
-    late = judge_many([*items, Item(r"\boxed{5}", "5")], batch_timeout_s=0.0)
+    start = time.monotonic()
+    late = judge_many([*items, Item(r"\boxed{5}", "5")], batch_timeout_s=0.0, timeout_s=PATIENT_S)
     assert [verdict.reason for verdict in late] == ["timeout"] * 3 + ["exact"]
+    assert time.monotonic() - start < PATIENT_S

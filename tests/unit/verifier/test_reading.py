@@ -7,8 +7,9 @@ import pytest
 from uec_vlm.verifier.answers import readings, sentence
 from uec_vlm.verifier.grammar import expression
 from uec_vlm.verifier.lexer import tokens
-from uec_vlm.verifier.limits import MAX_ANSWER_CHARS, MAX_DEPTH, LimitError, ParseError
+from uec_vlm.verifier.limits import MAX_ANSWER_CHARS, MAX_DEPTH, LimitError, ParseError, Work
 from uec_vlm.verifier.nodes import Add, Fn, Mul, Name, Num, Pow, Quantity, Rel, Seq, Sym
+from uec_vlm.verifier.settle import settle
 from uec_vlm.verifier.spelling import plain
 
 
@@ -153,6 +154,13 @@ def test_lists_relations_and_units() -> None:
     assert read("[0,5)") == Seq("interval", (num(0), num(5)), "[)")
     assert list(readings("2m")) == [Quantity(num(2), "m"), Mul((num(2), Sym("m")))]
     assert list(readings("2s", is_gold=True)) == [Mul((num(2), Sym("s")))]
+
+
+def test_inequalities_become_intervals() -> None:
+    for text in ("x > 3", "3 < x", "2x > 6", "-x < -3", "-2x + 6 < 0", "x - 3 > 0"):
+        assert settle(read(text), Work()) == settle(read(r"x \in (3, \infty)"), Work()), text
+    for text in ("x < 3", r"x \ge 3", "-x > -3"):
+        assert settle(read(text), Work()) != settle(read(r"x \in (3, \infty)"), Work()), text
 
 
 def test_sentences() -> None:

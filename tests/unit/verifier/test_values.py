@@ -6,9 +6,11 @@ import pytest
 
 from uec_vlm.verifier import numeric, units
 from uec_vlm.verifier.answers import readings
+from uec_vlm.verifier.compare import match
 from uec_vlm.verifier.exact import Undefined, Unsupported, exact, linear, rational, same
 from uec_vlm.verifier.limits import LimitError, Work
 from uec_vlm.verifier.nodes import Node, Num
+from uec_vlm.verifier.settle import settle
 from uec_vlm.verifier.values import Context, match_scalar, same_value
 
 
@@ -82,6 +84,22 @@ def test_numbers_with_many_digits_decide_the_rest() -> None:
 def test_what_has_no_value_within_the_bounds(text: str) -> None:
     with pytest.raises(numeric.NoValue):
         numeric.evaluate(read(text), {})
+
+
+def test_one_judgement_has_a_bounded_number_of_steps() -> None:
+    hard = ",".join(rf"\sqrt{{{n}+\sqrt{{2}}}}" for n in range(39, 0, -1))
+    same_in_order = ",".join(rf"\sqrt{{{n}+\sqrt{{2}}}}+0" for n in range(1, 40))
+    work = Work()
+    with pytest.raises(LimitError):
+        for _ in range(50):
+            match(settle(read(hard), work), settle(read(same_in_order), work), Context(work=work))
+
+
+@pytest.mark.parametrize("text", ["2^{99999}", "1.5^{10^{12}}", r"(\sqrt2)^{10^{7}}", r"\pi^{10^{9}}", "0.1^{99999}"])
+def test_powers_are_bounded_before_they_are_taken(text: str) -> None:
+    for arithmetic in (numeric.evaluate, lambda *args: numeric.evaluate(*args, numeric.many_digits())):
+        with pytest.raises(numeric.NoValue):
+            arithmetic(read(text), {})
 
 
 def test_units() -> None:
