@@ -27,7 +27,7 @@ def keys_page() -> str:
     """`docs/configuration.md`."""
     parts = [
         "# Configuration keys",
-        "Generated from `uec_vlm/config.py`. The `objective` section is described in [objective.md](objective.md); "
+        "Generated from `uec_vlm/config.py`. The `objective` section is bound by `uec_vlm.objective`; "
         "what its presets hold is in `configs/presets/`.",
     ]
     for title, kind in (("Training (`uec-vlm train`, `eval`)", RunConfig), ("Supervised (`uec-vlm sft`)", SftConfig)):
