@@ -2,6 +2,7 @@
 
 import pytest
 
+from uec_vlm.geosynth import ProblemSet
 from uec_vlm.records import Verdict
 from uec_vlm.verifier import REASONS, Item, judge, judge_many
 
@@ -74,3 +75,12 @@ def test_another_gold_is_wrong(gold: str) -> None:
 def test_one_by_one_and_together_agree() -> None:
     items = [Item(f"\\boxed{{{answer}}}", gold) for answer in GOLDS[:8] for gold in GOLDS[:8]]
     assert judge_many(items) == [judge(item.response, item.gold) for item in items]
+
+
+def test_generated_problems_are_graded_as_they_say() -> None:
+    for problem in ProblemSet(split="validation", count=96, seed=5):
+        for choices in (None, problem.choices):
+            assert judge(f"\\boxed{{{problem.answer}}}", problem.answer, choices).correct, problem.id
+            for choice in problem.choices:
+                right = judge(f"\\boxed{{{choice}}}", problem.answer, choices).correct
+                assert right == (choice == problem.answer), (problem.id, choice)

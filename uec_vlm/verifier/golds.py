@@ -34,7 +34,8 @@ def normalise_answer(text: str) -> str:
     candidate = re.sub(r"(?<=[\d}]) (?=\\(?:sqrt|pi|frac)(?![A-Za-z]))", "", candidate)
     candidate = re.sub(r"(?<=\d) / (?=\d)", "/", candidate)
     try:
-        same = read(candidate)[0] == read(stripped)[0]
+        trees = read(stripped)[0]
+        same = bool(trees) and read(candidate)[0] == trees
     except LimitError:
         same = False
     return candidate if same else stripped

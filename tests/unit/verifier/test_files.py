@@ -173,6 +173,7 @@ GOLDS = [
     ("(3, 4)", "(3, 4)", None),
     (r"\frac{", r"\frac{", None),
     ("x", "x", None),
+    (r"\text{Ann and } Bob { }", r"\text{Ann and } Bob { }", None),
     ("", "", None),
 ]
 
