@@ -16,7 +16,8 @@ from torch import Tensor
 # One colour per method, kept across all plots; dark enough for a white page and told apart without red and green.
 COLOURS = {
     "grpo": "#4d4d4d",
-    "grpo, G = 14": "#969696",
+    "grpo, G = 15": "#969696",
+    "grpo, rate x 3": "#17becf",
     "grpo at T = 1.2": "#8c6d31",
     "filter_only": "#9467bd",
     "uec": "#0b62a4",
@@ -55,7 +56,7 @@ def solved(results: dict[str, list[Any]], path: Path) -> None:
     axes.set_xlabel("sampled tokens (thousands)")
     axes.set_ylabel(f"solved, of {next(iter(results.values()))[0]['hard']} prompts below 1 %")
     axes.set_title("Hard prompts solved at equal steps (20 seeds)")
-    axes.legend(fontsize=8, loc="upper left")
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     _finish(axes)
     figure.savefig(path, dpi=120)
     plt.close(figure)
@@ -82,8 +83,9 @@ def entropies(results: dict[str, dict[str, list[Any]]], path: Path) -> None:
         for axes in (above, below):
             axes.set_ylabel("entropy (nats)")
             _finish(axes)
-    grid[0][0].legend(fontsize=8)
-    figure.savefig(path, dpi=120)
+    handles, names = grid[0][0].get_legend_handles_labels()
+    figure.legend(handles, names, fontsize=9, loc="outside lower center", ncols=5)
+    figure.savefig(path, dpi=110)
     plt.close(figure)
 
 

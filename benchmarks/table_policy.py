@@ -93,10 +93,12 @@ class Schedule:
 
 @dataclass
 class History:
-    """What a run leaves behind: one entry per step in every list, and the final table."""
+    """What a run leaves behind: one row per step (measured before it), the final table, and what it cost."""
 
     rows: list[dict[str, float]] = field(default_factory=list)
     table: Tensor = field(default_factory=lambda: torch.zeros(0))
+    sampled: int = 0
+    optimizer_steps: int = 0
 
     def column(self, name: str) -> list[float]:
         """One quantity over the steps."""
@@ -147,6 +149,7 @@ def run(world: World, objective: Objective, schedule: Schedule, *, seed: int) ->
         drawn, order = order[: schedule.prompts], order[schedule.prompts :]
         history.rows.append(_measure(state) | advance(state, drawn, step))
     history.table = state.table.detach().clone()
+    history.sampled, history.optimizer_steps = state.sampled, state.optimizer_steps
     return history
 
 
@@ -319,8 +322,6 @@ def _measure(state: Run) -> dict[str, float]:
     return {
         "accuracy": float(rates.mean()),
         "entropy": float(entropy_of(logits).mean()),
-        "sampled": state.sampled,
-        "optimizer_steps": state.optimizer_steps,
     }
 
 
