@@ -174,6 +174,21 @@ def table(results: dict[str, list[Any]], order: tuple[str, ...]) -> str:
     return "\n".join(lines)
 
 
+def entropy_at(results: dict[str, list[Any]], level: float) -> dict[str, float]:
+    """Mean entropy at the step in which a run first reaches that accuracy, over the runs that do."""
+    found = {}
+    for name, rows in results.items():
+        at = [
+            next(
+                entropy for entropy, accuracy in zip(row["entropy"], row["accuracy"], strict=True) if accuracy >= level
+            )
+            for row in rows
+            if row["accuracy"][-1] >= level
+        ]
+        found[name] = statistics.mean(at)
+    return found
+
+
 def main() -> None:
     """Runs what is missing, prints the tables, draws the plots."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -188,6 +203,10 @@ def main() -> None:
     sgd, adam = load(arguments.out, "sgd"), load(arguments.out, "adam")
     print(f"SGD, {SEEDS} seeds, {STEPS} steps\n\n{table(sgd, tuple(ARMS))}\n")
     print(f"Adam, {SEEDS} seeds, {STEPS} steps\n\n{table(adam, ADAM_ARMS)}\n")
+    for optimizer, results in (("SGD", sgd), ("Adam", adam)):
+        shown = ", ".join(f"{name} {value:.2f}" for name, value in entropy_at(results, 0.3).items())
+        rise = max(max(row["entropy"]) - row["entropy"][0] for rows in results.values() for row in rows)
+        print(f"{optimizer}: entropy at accuracy 0.30: {shown}; highest rise over the start in any run {rise:.4f}")
     updates = [row for rows in load(arguments.out, "dh")["updates"] for row in rows]
     for source in ("regular", "extra", "replay"):
         own = [row for row in updates if row["source"] == source]

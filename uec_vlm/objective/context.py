@@ -80,7 +80,7 @@ def step_context(
 
 
 def covariance_terms(context: StepContext) -> Float[Tensor, " S"]:
-    """cov_t = (A_t - mean A)(log pi_t - mean log pi), means over all tokens of the step (arXiv 2505.22617, eq. 7)."""
+    """cov_t = (A_t - mean A)(log pi_t - mean log pi), means over all tokens of the step (arXiv 2505.22617)."""
     centred = context.advantages - context.advantages.mean()
     return centred * (context.logprobs - context.logprobs.mean())
 

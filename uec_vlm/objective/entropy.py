@@ -80,7 +80,7 @@ def entropy_advantage(
     alpha: NonNegative = 0.4,
     kappa: Positive = 2.0,
 ) -> EntropyTerm:
-    """A' = A + min(alpha stopgrad(H), |A| / kappa) (arXiv 2506.14758, eq. 5-6).
+    """A' = A + min(alpha stopgrad(H), |A| / kappa) (arXiv 2506.14758).
 
     With kappa > 1 the sign of A never flips, and A' = 0 where A = 0.
     alpha: advantage per nat. kappa: the bonus is at most |A| / kappa.
@@ -97,7 +97,7 @@ def forking_tokens(
     *,
     share: Fraction = 0.2,
 ) -> EntropyTerm:
-    """Policy gradient at the top share of tokens by entropy only (arXiv 2506.01939, eq. 5).
+    """Policy gradient at the top share of tokens by entropy only (arXiv 2506.01939).
 
     The share is taken over the whole optimizer step and all ranks; the other tokens stay in the denominator, as in the
     source. Exactly round(share x tokens) are kept (the source keeps all that reach the quantile; ties here by noise).

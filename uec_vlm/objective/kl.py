@@ -36,7 +36,7 @@ def k2(logprobs: Float[Tensor, "B T"], reference_logprobs: Float[Tensor, "B T"],
 
 
 def k3(logprobs: Float[Tensor, "B T"], reference_logprobs: Float[Tensor, "B T"], *, clamp: Clamp = 10.0) -> Tensor:
-    """e^d - d - 1 with d = log pi_ref - log pi, clamped. Unbiased and never negative (GRPO, arXiv 2402.03300, eq. 4).
+    """e^d - d - 1 with d = log pi_ref - log pi, clamped. Unbiased and never negative (GRPO, arXiv 2402.03300).
 
     clamp: nats; beyond it value and gradient stop.
     """

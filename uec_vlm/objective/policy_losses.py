@@ -65,7 +65,7 @@ def clipped_ratio(
 ) -> PolicyLoss:
     """-min(r A, clip(r, 1 - low, 1 + high) A); with a dual clip c, for A < 0, the loss is at most -c A.
 
-    Sources: PPO (arXiv 1707.06347, eq. 7); separate bounds: DAPO (arXiv 2503.14476); dual clip: arXiv 1912.09729.
+    Sources: PPO (arXiv 1707.06347); separate bounds: DAPO (arXiv 2503.14476); dual clip: arXiv 1912.09729.
     clip_low, clip_high: distances from 1. dual_clip: c, or null for none.
     """
     advantage = per_token(advantages, mask)
@@ -89,7 +89,7 @@ def sequence_ratio(
     clip_low: ClipLow = 3e-4,
     clip_high: ClipHigh = 4e-4,
 ) -> PolicyLoss:
-    """-min(s A, clip(s) A) at every token, s = (pi(y) / pi_old(y))^(1/|y|) (GSPO, arXiv 2507.18071, eq. 5-7).
+    """-min(s A, clip(s) A) at every token, s = (pi(y) / pi_old(y))^(1/|y|) (GSPO, arXiv 2507.18071).
 
     One ratio for the whole sequence, clipped as one. With `sequence_mean` this is the source's objective.
     clip_low, clip_high: distances from 1 (orders of magnitude below a token's, since s is a geometric mean).
@@ -111,7 +111,7 @@ def cispo(
     *,
     clip_high: ClipHigh = 0.2,
 ) -> PolicyLoss:
-    """-stopgrad(min(r, 1 + high)) A log pi: every token keeps a gradient, no lower clip (arXiv 2506.13585, eq. 4-5).
+    """-stopgrad(min(r, 1 + high)) A log pi: every token keeps a gradient, no lower clip (arXiv 2506.13585).
 
     clip_high: distance from 1 of the bound on the weight.
     """
@@ -133,7 +133,7 @@ def soft_gate(
     tau_positive: Positive = 1.0,
     tau_negative: Positive = 1.05,
 ) -> PolicyLoss:
-    """-(4 / tau) sigmoid(tau (r - 1)) A, tau by the sign of A (SAPO, arXiv 2511.20347, eq. 5-6).
+    """-(4 / tau) sigmoid(tau (r - 1)) A, tau by the sign of A (SAPO, arXiv 2511.20347).
 
     Its slope at r = 1 is that of r A; far from 1 it fades instead of being cut.
     tau_positive, tau_negative: sharpness of the gate for A > 0 and for A <= 0.
@@ -158,7 +158,7 @@ def clip_cov(
     clip_low: ClipLow = 1.0,
     clip_high: ClipHigh = 1.0,
 ) -> PolicyLoss:
-    """Clipped ratio; round(share x all tokens) tokens of high covariance lose their loss (arXiv 2505.22617, eq. 10-11).
+    """Clipped ratio; round(share x all tokens) tokens of high covariance lose their loss (arXiv 2505.22617).
 
     They are drawn at random among the tokens of the whole optimizer step with cov_low < cov < cov_high that the
     ratio's clip left alone. Differs from the public code: statistics over the step and all ranks instead of a
@@ -190,7 +190,7 @@ def kl_cov(
     share: Fraction = 2e-3,
     penalty: NonNegative = 1.0,
 ) -> PolicyLoss:
-    """-r A, no clip; the top share by covariance adds penalty x |log pi - log pi_old| (arXiv 2505.22617, eq. 12).
+    """-r A, no clip; the top share by covariance adds penalty x |log pi - log pi_old| (arXiv 2505.22617).
 
     The covariance is taken over the whole optimizer step. Inert while pi = pi_old, where |x| has gradient 0: it needs
     several optimizer steps per batch. The share is a *fraction*; one public code calls the same number a percentage.

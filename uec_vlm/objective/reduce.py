@@ -33,12 +33,12 @@ def masked_sum(values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float
 
 
 def token_mean(values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"], totals: StepTotals) -> Float[Tensor, ""]:
-    """Every token of the step weighs the same: sum / tokens in the step (DAPO, arXiv 2503.14476, eq. 8)."""
+    """Every token of the step weighs the same: sum / tokens in the step (DAPO, arXiv 2503.14476)."""
     return masked_sum(values, mask) / max(totals.tokens, 1)
 
 
 def sequence_mean(values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"], totals: StepTotals) -> Float[Tensor, ""]:
-    """Every sequence weighs the same: mean over sequences of token means (GRPO, arXiv 2402.03300, eq. 3)."""
+    """Every sequence weighs the same: mean over sequences of token means (GRPO, arXiv 2402.03300)."""
     lengths = mask.sum(dim=-1).clamp(min=1)
     return (values.masked_fill(~mask, 0.0).sum(dim=-1) / lengths).sum() / max(totals.sequences, 1)
 

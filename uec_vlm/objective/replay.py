@@ -30,7 +30,7 @@ def above(advantages: Float[Tensor, " B"], *, threshold: NonNegative = 1.0) -> B
 
 
 def absolute_above(advantages: Float[Tensor, " B"], *, threshold: NonNegative = 1.0) -> Bool[Tensor, " B"]:
-    """|A| > threshold: failures of easy groups too, which pushes entropy up (the released code). threshold: A_0."""
+    """|A| > threshold: confident failures of easy groups too (the released code). threshold: A_0."""
     return advantages.abs() > threshold
 
 

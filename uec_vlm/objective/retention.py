@@ -77,7 +77,7 @@ def take_batches(queue_length: int, unit: int) -> int:
 
 @dataclass(frozen=True)
 class DynamicSampling:
-    """Refill a step with new prompts until enough groups have something to teach (DAPO, arXiv 2503.14476, eq. 11).
+    """Refill a step with new prompts until enough groups have something to teach (DAPO, arXiv 2503.14476).
 
     max_refills: further draws of prompts in a step, at most. when_exhausted: what happens after them: "train" on the
     informative groups that were found, or "stop" the run with a clear message.

@@ -6,7 +6,7 @@ from uec_vlm.objective.ranges import Finite, FractionOrZero
 
 
 def soft_overlong_penalty(length: int, *, limit: int, buffer: int) -> float:
-    """0 up to limit - buffer tokens, then linearly down to -1 at the limit (DAPO, arXiv 2503.14476, eq. 13).
+    """0 up to limit - buffer tokens, then linearly down to -1 at the limit (DAPO, arXiv 2503.14476).
 
     length, limit, buffer: tokens; buffer is L_c, and 0 punishes only what is longer than the limit.
     """
