@@ -51,8 +51,8 @@ def resolve(config: RunConfig) -> RunConfig:
         )
     if objective.explores and objective.needs_reference and objective.kl_settings.place == "reward":
         raise ConfigError(
-            "objective.kl.place = 'reward' with objective.exploration: the penalty would reach the regular rollouts only. "
-            "Set objective.kl.place = loss, or objective.exploration.name = none."
+            "objective.kl.place = 'reward' with objective.exploration: the penalty would reach the regular rollouts "
+            "only. Set objective.kl.place = loss, or objective.exploration.name = none."
         )
     behaviour = objective.old_logprobs.regular == "behaviour" or objective.explores
     if config.rollout.top_p < 1.0 and behaviour and config.algorithm != "uec_reference":
