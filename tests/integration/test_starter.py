@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from uec_vlm.batches import PromptSettings, render
+from uec_vlm.batches import PromptSettings, collate_completions, render
 from uec_vlm.config import GeosynthData, config_folder, load_config
 from uec_vlm.geosynth import ProblemSet
 from uec_vlm.geosynth.asset import starter_folder
 from uec_vlm.policy import Policy, load_policy, score
-from uec_vlm.trainer.sft import completion_batch, target_ids
+from uec_vlm.trainer.sft import target_ids
 from uec_vlm.trainer.starter_lessons import Lesson, lesson_loss, pack, picture_array, worked
 from uec_vlm.trainer.starter_model import (
     both_frames,
@@ -126,10 +126,8 @@ def test_the_loss_in_bulk_is_that_of_the_policys_own_score(starter: Policy) -> N
     with torch.no_grad():
         bulk = lesson_loss(policy.model, pack(policy.tokenizer, lessons, pictures))
         prompts = [render(source[index], policy.processor, PromptSettings()) for index in range(4)]
-        pairs = [
-            (prompt, target_ids(policy.tokenizer, one.target)) for prompt, one in zip(prompts, lessons, strict=True)
-        ]
-        batch = completion_batch(pairs, policy.pad_id)
+        targets = [torch.tensor(target_ids(policy.tokenizer, one.target)) for one in lessons]
+        batch = collate_completions(targets, prompts)
         scores = score(policy, batch, temperature=1.0, banned_ids=(), want_entropy=False)
     plain = -float(scores.logprobs.sum()) / int(batch.completion_mask.sum())
     assert float(bulk) == pytest.approx(plain, rel=0, abs=1e-5)

@@ -25,7 +25,7 @@ from uec_vlm.policy import LoraSettings, Policy, load_policy, prefill, score
 from uec_vlm.records import CompletionBatch, Judged, Prompt, Rollout, Sample
 from uec_vlm.rollouts import ENGINES, RolloutEngine, SamplingSettings
 from uec_vlm.trainer.circle import Circle, StepSettings
-from uec_vlm.trainer.evaluate import EvaluationSettings
+from uec_vlm.trainer.evaluate import EvaluationSettings, HeldOut
 from uec_vlm.trainer.judging import RewardSettings, judge_rollouts
 from uec_vlm.trainer.state import TrainState
 from uec_vlm.verifier import FORMATS, load_reward_function
@@ -33,13 +33,24 @@ from uec_vlm.verifier import FORMATS, load_reward_function
 
 @dataclass(frozen=True)
 class Splits:
-    """The held-out samples of a run and how they are evaluated; test is None where the configuration has none."""
+    """The held-out samples of a run; test is None where the configuration has none.
 
-    validation: Sequence[Sample]
-    validation_settings: EvaluationSettings
-    test: Sequence[Sample] | None
-    test_settings: EvaluationSettings
+    refused: rows that cannot become prompts, with their reasons.
+    """
+
+    validation: HeldOut
+    test: HeldOut | None
     refused: list[str]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What sampling and grading need: the part of a circle that an evaluation uses."""
+
+    policy: Policy
+    engine: RolloutEngine
+    render: Callable[[Sample], Prompt]
+    judge: Callable[[Sequence[Rollout]], list[Judged]]
 
 
 def resolve(config: RunConfig) -> RunConfig:
@@ -73,28 +84,45 @@ def build_circle(config: RunConfig, *, checkpoint: Path | None = None) -> tuple[
         )
     objective = build_objective(config.objective)
     sources = _sources(config)  # before the model: a wrong path is told in a second, not after a minute of loading
-    policy = build_policy(config.model, config.data.prompt, device=accelerator.device, checkpoint=checkpoint)
-    renderer = build_renderer(policy, config.data.prompt, cache=config.data.prompt_cache)
-    splits, train = _splits(config, sources, renderer)
+    bench = build_bench(config, device=accelerator.device, checkpoint=checkpoint)
+    refused: list[str] = []
+    usable = {split: _usable(config, samples, bench, split, refused) for split, samples in sources.items()}
+    test = _held_out(config, "test", usable["test"]) if "test" in usable else None
     optimizer = torch.optim.AdamW(
-        [parameter for parameter in policy.model.parameters() if parameter.requires_grad],
+        [parameter for parameter in bench.policy.model.parameters() if parameter.requires_grad],
         lr=config.update.learning_rate,
         betas=config.update.betas,
         weight_decay=config.update.weight_decay,
     )
     circle = Circle(
-        policy=policy,
-        engine=build_engine(config, policy),
-        samples=train,
-        render=renderer,
-        judge=build_judge(config),
+        policy=bench.policy,
+        engine=bench.engine,
+        samples=usable["train"],
+        render=bench.render,
+        judge=bench.judge,
         objective=objective,
-        reference=_reference(config, policy) if objective.needs_reference else None,
+        reference=_reference(config, bench.policy) if objective.needs_reference else None,
         optimizer=accelerator.prepare(optimizer),
         accelerator=accelerator,
         settings=_step_settings(config),
     )
-    return circle, splits
+    return circle, Splits(_held_out(config, "validation", usable["validation"]), test, refused)
+
+
+def build_bench(config: RunConfig, *, device: torch.device | str, checkpoint: Path | None = None) -> Bench:
+    """Policy, engine, prompts and grader: neither optimizer nor reference nor training data."""
+    policy = build_policy(config.model, config.data.prompt, device=device, checkpoint=checkpoint)
+    renderer = build_renderer(policy, config.data.prompt, cache=config.data.prompt_cache)
+    return Bench(policy, build_engine(config, policy), renderer, build_judge(config))
+
+
+def build_evaluation(config: RunConfig, split: str) -> tuple[Bench, HeldOut]:
+    """A bench and one held-out split. ConfigError if the configuration has no such split."""
+    sources = _sources(config, splits=("validation", "test"))
+    if split not in sources:
+        raise ConfigError(f"--split {split}: the configuration has no such split; give one of {sorted(sources)}.")
+    bench = build_bench(config, device=Accelerator(cpu=config.model.device == "cpu").device)
+    return bench, _held_out(config, split, _usable(config, sources[split], bench, split, []))
 
 
 def first_state() -> TrainState:
@@ -215,45 +243,35 @@ def _step_settings(config: RunConfig) -> StepSettings:
     )
 
 
-def _sources(config: RunConfig) -> dict[str, Sequence[Sample]]:
-    data = {"train": config.data.train, "validation": config.data.validation, "test": config.data.test}
-    return {split: build_samples(source, split) for split, source in data.items() if source is not None}
+def _sources(config: RunConfig, splits: Sequence[str] = ("train", "validation", "test")) -> dict[str, Sequence[Sample]]:
+    sources = {split: getattr(config.data, split) for split in splits}
+    return {split: build_samples(source, split) for split, source in sources.items() if source is not None}
 
 
-def _splits(
-    config: RunConfig, sources: dict[str, Sequence[Sample]], renderer: Callable[[Sample], Prompt]
-) -> tuple[Splits, Sequence[Sample]]:
+def _held_out(config: RunConfig, split: str, samples: Sequence[Sample]) -> HeldOut:
     evaluate = config.evaluate
-    refused: list[str] = []
-    usable = sources
-    if config.data.check:
-        usable = {split: _usable(samples, renderer, split, refused) for split, samples in sources.items()}
-    settings = partial(
-        EvaluationSettings,
+    validation = split == "validation"
+    count = evaluate.validation_problems if validation else evaluate.test_problems
+    settings = EvaluationSettings(
+        split=split,
+        samples=evaluate.validation_samples if validation else evaluate.test_samples,
         temperature=evaluate.temperature,
         max_new_tokens=config.rollout.max_new_tokens,
         seed=config.run.seed,
     )
-    splits = Splits(
-        validation=_first(usable["validation"], evaluate.validation_problems),
-        validation_settings=settings(split="validation", samples=evaluate.validation_samples),
-        test=_first(usable["test"], evaluate.test_problems) if "test" in usable else None,
-        test_settings=settings(split="test", samples=evaluate.test_samples),
-        refused=refused,
-    )
-    return splits, usable["train"]
+    return HeldOut(_first(samples, count), settings)
 
 
 def _usable(
-    samples: Sequence[Sample], renderer: Callable[[Sample], Prompt], split: str, refused: list[str]
+    config: RunConfig, samples: Sequence[Sample], bench: Bench, split: str, refused: list[str]
 ) -> Sequence[Sample]:
     """The samples of files that become prompts; the others are refused by name, before training."""
-    if isinstance(samples, ProblemSet):
+    if isinstance(samples, ProblemSet) or not config.data.check:
         return samples
     good = []
     for place in range(len(samples)):
         try:
-            renderer(samples[place])
+            bench.render(samples[place])
             good.append(place)
         except (PromptError, DataError) as error:
             refused.append(f"{split}: {error}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -207,11 +207,10 @@ def _place_of(trajectory: Trajectory, group: Group) -> int:
     return next(place for place, item in enumerate(group.judged) if item is trajectory.judged)
 
 
-def _report_selection(report: StepReport, source: Source, kept: int, dropped: object) -> None:
+def _report_selection(report: StepReport, source: Source, kept: int, dropped: Mapping[str, int]) -> None:
     report.add(f"select/kept_{source}", kept)
-    if isinstance(dropped, dict):
-        for reason, count in dropped.items():
-            report.add(f"select/dropped_{reason}", count)
+    for reason, count in dropped.items():
+        report.add(f"select/dropped_{reason}", count)
 
 
 def _report_exploration(

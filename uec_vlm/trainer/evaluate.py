@@ -27,6 +27,14 @@ class EvaluationSettings:
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """The samples of a split that is not trained on, and how they are evaluated."""
+
+    samples: Sequence[Sample]
+    settings: EvaluationSettings
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Right answers among `samples` completions, and well-formed ones, for each problem."""
 

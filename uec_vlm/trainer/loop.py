@@ -11,7 +11,7 @@ from uec_vlm.objective import draw as draw_replay
 from uec_vlm.objective import due, push, take_batches
 from uec_vlm.records import Trajectory
 from uec_vlm.trainer.circle import Circle
-from uec_vlm.trainer.collect import choose_extra, choose_regular, explore, sample_regular
+from uec_vlm.trainer.collect import Chosen, choose_extra, choose_regular, explore, sample_regular
 from uec_vlm.trainer.dump import dump_rows
 from uec_vlm.trainer.observe import observe_regular, realised_dh, report_state
 from uec_vlm.trainer.seeds import generator_for
@@ -22,11 +22,16 @@ from uec_vlm.trainer.update import Work, refreshed, update
 
 @dataclass(frozen=True)
 class Turn:
-    """What one step leaves behind: the state after it, its measurements, its rollouts as rows."""
+    """What one step leaves behind: the state after it, its measurements, its groups after retention."""
 
     state: TrainState
     report: StepReport
-    rows: list[Mapping[str, Any]]
+    chosen: tuple[Chosen, ...]
+
+    @property
+    def rows(self) -> list[Mapping[str, Any]]:
+        """The rollouts of the step as rows of a dump; made anew at each call, since few steps are dumped."""
+        return dump_rows(self.chosen, step=self.state.step)
 
 
 def train(circle: Circle, state: TrainState, *, last_step: int) -> Iterator[Turn]:
@@ -49,7 +54,7 @@ def train(circle: Circle, state: TrainState, *, last_step: int) -> Iterator[Turn
         circle.engine.load_weights(circle.policy, version=state.optimizer_steps)
         realised_dh(circle, groups, scores, step=step, report=report)
         report_state(circle, state, report)
-        yield Turn(state, report, dump_rows([*regular, *explored], step=step))
+        yield Turn(state, report, (*regular, *explored))
 
 
 def _train_queue(circle: Circle, state: TrainState, report: StepReport) -> TrainState:

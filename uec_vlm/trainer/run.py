@@ -20,7 +20,7 @@ from uec_vlm.reports.summary import print_summary, write_report
 from uec_vlm.runlog import RunFolder, open_run
 from uec_vlm.trainer.build import Splits, build_circle, build_policy, first_state, resolve
 from uec_vlm.trainer.circle import Circle
-from uec_vlm.trainer.evaluate import Evaluation, EvaluationSettings, evaluate
+from uec_vlm.trainer.evaluate import Evaluation, HeldOut, evaluate
 from uec_vlm.trainer.loop import Turn, train
 from uec_vlm.trainer.progress import progress
 from uec_vlm.trainer.state import TrainState, load_checkpoint, newest_checkpoint, save_checkpoint, step_of
@@ -66,9 +66,9 @@ def _introduce(run: Run) -> None:
     """What is about to run, in three lines."""
     config, policy = run.config, run.circle.policy
     weights = sum(parameter.numel() for parameter in policy.model.parameters())
-    held_out = f"{len(run.splits.validation)} validation"
+    held_out = f"{len(run.splits.validation.samples)} validation"
     if run.splits.test is not None:
-        held_out += f", {len(run.splits.test)} test"
+        held_out += f", {len(run.splits.test.samples)} test"
     lines = (
         f"policy: {config.model.path} ({policy.family}, {weights / 1e6:.2f} M weights) on {policy.device}",
         f"problems: {len(run.circle.samples)} training, {held_out}",
@@ -148,14 +148,14 @@ def best_step(folder: RunFolder) -> int:
 def _validate(run: Run, step: int, report: StepReport) -> bool:
     """Evaluates on validation; returns whether it is the best so far."""
     known = [row for row in run.folder.evaluations() if row["split"] == "validation" and row["step"] > 0]
-    evaluation = _evaluate(run, run.splits.validation, run.splits.validation_settings, step)
+    evaluation = _evaluate(run, run.splits.validation, step)
     evaluation.report(report)
     return step > 0 and all(sum(evaluation.correct) >= sum(row["correct"]) for row in known)
 
 
 def _test(run: Run, step: int) -> None:
     if run.splits.test is not None:
-        _evaluate(run, run.splits.test, run.splits.test_settings, step)
+        _evaluate(run, run.splits.test, step)
 
 
 def _evaluated(run: Run, split: str, step: int) -> bool:
@@ -163,9 +163,16 @@ def _evaluated(run: Run, split: str, step: int) -> bool:
     return any(row["split"] == split and row["step"] == step for row in run.folder.evaluations())
 
 
-def _evaluate(run: Run, samples: Any, settings: EvaluationSettings, step: int) -> Evaluation:
+def _evaluate(run: Run, held_out: HeldOut, step: int) -> Evaluation:
     circle = run.circle
-    evaluation = evaluate(samples, settings, step=step, engine=circle.engine, render=circle.render, judge=circle.judge)
+    evaluation = evaluate(
+        held_out.samples,
+        held_out.settings,
+        step=step,
+        engine=circle.engine,
+        render=circle.render,
+        judge=circle.judge,
+    )
     run.folder.append_evaluation(evaluation.row())
     return evaluation
 
@@ -209,7 +216,8 @@ def _prune(run: Run, step: int) -> None:
     """Keeps the newest `keep_last` checkpoints and the best one."""
     folders = sorted(run.folder.checkpoints.glob("step_*"), key=step_of)
     with contextlib.suppress(CheckpointError):
-        folders = [folder for folder in folders if step_of(folder) != best_step(run.folder)]
+        best = best_step(run.folder)
+        folders = [folder for folder in folders if step_of(folder) != best]
     for old in folders[: -run.config.checkpoint.keep_last]:
         shutil.rmtree(old)
 

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from uec_vlm.batches import collate_completions
 from uec_vlm.errors import ConfigError, DataError
 from uec_vlm.policy import Policy, score
-from uec_vlm.records import CompletionBatch, Prompt, Sample
+from uec_vlm.records import Prompt, Sample
 
 Example = tuple[Prompt | Sample, str]
 
@@ -120,17 +121,6 @@ def _tokenised(policy: Policy, example: Example, render: Callable[[Sample], Prom
     return source, target_ids(policy.tokenizer, target)
 
 
-def completion_batch(pairs: Sequence[tuple[Prompt, list[int]]], pad_id: int) -> CompletionBatch:
-    """One completion for each prompt, padded on the right."""
-    length = max(len(ids) for _, ids in pairs)
-    ids = torch.full((len(pairs), length), pad_id)
-    mask = torch.zeros(len(pairs), length, dtype=torch.bool)
-    for row, (_, target) in enumerate(pairs):
-        ids[row, : len(target)] = torch.tensor(target)
-        mask[row, : len(target)] = True
-    return CompletionBatch(tuple(prompt for prompt, _ in pairs), torch.arange(len(pairs)), ids, mask)
-
-
 def _update(
     policy: Policy,
     batch: Sequence[tuple[Prompt, list[int]]],
@@ -146,7 +136,8 @@ def _update(
     total = 0.0
     optimizer.zero_grad(set_to_none=True)
     for start in range(0, len(batch), micro_batch_size):
-        part = completion_batch(batch[start : start + micro_batch_size], policy.pad_id)
+        prompts, targets = zip(*batch[start : start + micro_batch_size], strict=True)
+        part = collate_completions([torch.tensor(ids) for ids in targets], prompts)
         scores = score(policy, part, temperature=1.0, banned_ids=(), want_entropy=False)
         loss = -scores.logprobs.sum() / tokens
         loss.backward()  # type: ignore[no-untyped-call]

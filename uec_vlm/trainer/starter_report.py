@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from uec_vlm.records import Rollout, Sample
 from uec_vlm.reports.statistics import pass_at_k
 from uec_vlm.rollouts import ENGINES, SamplingSettings
 from uec_vlm.trainer.seeds import seed_for
-from uec_vlm.verifier import judge
+from uec_vlm.verifier import has_format, judge
 
 MAX_NEW_TOKENS = 96
 # The mix that the quickstart trains and is measured on (a test compares): these families at these levels.
@@ -30,7 +29,6 @@ STARTER_FAMILIES = (
     "parallelogram_angles", "parallelogram_sides", "polygon_angles", "side_splitter", "trigonometry",
 )  # fmt: skip
 _AT_ONCE = 32
-_FORMAT = re.compile(r"<think>.*?</think>\s*\\boxed\{.+\}", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ def report(
         f"pass@{completions}": round(
             sum(pass_at_k([one.correct for one in true], completions, completions)) / len(true), 4
         ),
-        "format": round(sum(bool(_FORMAT.fullmatch(one.text.strip())) for one in rollouts) / len(rollouts), 4),
+        "format": round(sum(has_format(one.text, "think_boxed") for one in rollouts) / len(rollouts), 4),
         "cut_by_length": round(sum(one.finish == "length" for one in rollouts) / len(rollouts), 4),
         "tokens": round(tokens / len(rollouts), 1),
         "sampled_entropy_nats": round(-sum(float(one.behaviour_logprobs.sum()) for one in rollouts) / tokens, 4),

@@ -111,3 +111,16 @@ def negate(node: Node) -> Node:
 def quotient(top: Node, bottom: Node) -> Node:
     """Top over bottom."""
     return Mul((top, Pow(bottom, MINUS_ONE)))
+
+
+def children(node: Node) -> tuple[Node, ...]:
+    """The parts of an expression; a quantity's value is not among them."""
+    if isinstance(node, Add):
+        return node.terms
+    if isinstance(node, Mul):
+        return node.factors
+    if isinstance(node, Pow):
+        return (node.base, node.exponent)
+    if isinstance(node, Fn):
+        return node.args
+    return ()

@@ -23,6 +23,7 @@ from uec_vlm.verifier.nodes import (
     Rel,
     Seq,
     Sym,
+    children,
     negate,
 )
 
@@ -127,19 +128,6 @@ def _has_sign(node: Node) -> bool:
     if isinstance(node, Quantity):
         return _has_sign(node.value)
     return any(_has_sign(child) for child in children(node))
-
-
-def children(node: Node) -> tuple[Node, ...]:
-    """The parts of an expression."""
-    if isinstance(node, Add):
-        return node.terms
-    if isinstance(node, Mul):
-        return node.factors
-    if isinstance(node, Pow):
-        return (node.base, node.exponent)
-    if isinstance(node, Fn):
-        return node.args
-    return ()
 
 
 def _with_sign(node: Node, sign: int) -> Node:

@@ -12,7 +12,7 @@ from typing import Any
 import sympy as sp
 
 from uec_vlm.verifier.exact import atom
-from uec_vlm.verifier.nodes import Add, Fn, Mul, Name, Node, Num, Pow, Quantity, Rel, Seq, Sym
+from uec_vlm.verifier.nodes import Add, Fn, Mul, Name, Node, Num, Pow, Quantity, Rel, Seq, Sym, children
 
 _FUNCTIONS: dict[str, Any] = {
     "sin": sp.sin, "cos": sp.cos, "tan": sp.tan, "cot": sp.cot, "sec": sp.sec, "csc": sp.csc, "asin": sp.asin,
@@ -69,22 +69,12 @@ def _variables(node: Node) -> set[str]:
         return set().union(*(_variables(item) for item in node.items))
     if isinstance(node, Name):
         return {atom(node)}
+    if isinstance(node, Quantity):
+        return _variables(node.value)
     found: set[str] = set()
-    for child in _children(node):
+    for child in children(node):
         found |= _variables(child)
     return found
-
-
-def _children(node: Node) -> tuple[Node, ...]:
-    if isinstance(node, Add):
-        return node.terms
-    if isinstance(node, Mul):
-        return node.factors
-    if isinstance(node, Pow):
-        return (node.base, node.exponent)
-    if isinstance(node, Fn):
-        return node.args
-    return (node.value,) if isinstance(node, Quantity) else ()
 
 
 def _solutions(node: Node, variable: Any) -> Any:

@@ -10,9 +10,9 @@ from fractions import Fraction
 from uec_vlm.verifier import exact as ex
 from uec_vlm.verifier import numeric
 from uec_vlm.verifier.limits import Work
-from uec_vlm.verifier.nodes import MINUS_ONE, PI, Add, Fn, Mul, Node, Num, Pow, Quantity, Sym
+from uec_vlm.verifier.nodes import MINUS_ONE, PI, Add, Fn, Mul, Node, Num, Pow, Quantity, Sym, children
 from uec_vlm.verifier.policy import DEFAULT_POLICY, Policy
-from uec_vlm.verifier.settle import children, symbols
+from uec_vlm.verifier.settle import symbols
 from uec_vlm.verifier.units import conversion
 
 _INVERSE = frozenset({"asin", "acos", "atan", "acot"})
