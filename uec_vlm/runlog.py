@@ -24,6 +24,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from uec_vlm.durable import append_line, write_text
 from uec_vlm.errors import RunError
 from uec_vlm.metrics import check_row
 
@@ -57,11 +58,11 @@ class RunFolder:
     def append_metrics(self, step: int, row: Mapping[str, float]) -> None:
         """Appends the row of a step; KeyError for a name that is not in the catalogue."""
         check_row(row)
-        _append(self.metrics_file, {"step": step, **row})
+        append_line(self.metrics_file, {"step": step, **row})
 
     def append_evaluation(self, row: Mapping[str, Any]) -> None:
         """Appends one evaluation."""
-        _append(self.path / "evaluations.jsonl", row)
+        append_line(self.path / "evaluations.jsonl", row)
 
     def metrics(self) -> list[dict[str, float]]:
         """All rows of `metrics.jsonl`, in order."""
@@ -76,7 +77,7 @@ class RunFolder:
         for file in (self.metrics_file, self.path / "evaluations.jsonl"):
             if file.is_file():
                 kept = [row for row in _rows(file) if row["step"] <= step]
-                _write_atomically(file, "".join(json.dumps(row) + "\n" for row in kept))
+                write_text(file, "".join(json.dumps(row) + "\n" for row in kept))
         for dump in sorted((self.path / "rollouts").glob("step_*.parquet")):
             if int(dump.stem.removeprefix("step_")) > step:
                 dump.unlink()
@@ -121,8 +122,8 @@ def open_run(path: str | Path, *, resume: bool, config_yaml: str) -> RunFolder:
     if not resume and folder.metrics_file.is_file():
         raise RunError(f"{path} already holds a run; choose run.dir=..., delete the folder, or continue with --resume.")
     folder.path.mkdir(parents=True, exist_ok=True)
-    _write_atomically(folder.path / "config.yaml", config_yaml)
-    _write_atomically(folder.path / "environment.json", json.dumps(environment(), indent=2) + "\n")
+    write_text(folder.path / "config.yaml", config_yaml)
+    write_text(folder.path / "environment.json", json.dumps(environment(), indent=2) + "\n")
     return folder
 
 
@@ -163,18 +164,7 @@ def _commit() -> str | None:
     return shown.stdout.strip()
 
 
-def _append(file: Path, row: Mapping[str, Any]) -> None:
-    with file.open("a", encoding="utf-8") as out:
-        out.write(json.dumps(row) + "\n")
-
-
 def _rows(file: Path) -> Iterator[dict[str, Any]]:
     if file.is_file():
         for line in file.read_text(encoding="utf-8").splitlines():
             yield json.loads(line)
-
-
-def _write_atomically(file: Path, text: str) -> None:
-    temporary = file.with_name(f".{file.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(file)

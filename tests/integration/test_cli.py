@@ -60,7 +60,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(runs: Any) -> None:
     whole, halves, _ = runs
     assert _numbers(whole) == _numbers(halves)
     for step in ("step_2", "step_4"):
-        for name in ("model.safetensors", "state/optimizer.safetensors", "state/trajectories.json"):
+        for name in ("model.safetensors", "state/optimizer.safetensors", "state/trajectories.parquet"):
             one, other = (folder / "checkpoints" / step / name for folder in (whole, halves))
             assert one.read_bytes() == other.read_bytes(), (step, name)
     rows = _numbers(whole)

@@ -18,6 +18,7 @@ from uec_vlm.policy import save_policy
 from uec_vlm.trainer.build import first_state
 from uec_vlm.trainer.circle import Circle
 from uec_vlm.trainer.loop import Turn, train
+from uec_vlm.trainer.moments import named_moments, restore_moments
 from uec_vlm.trainer.state import TrainState, load_checkpoint, save_checkpoint
 
 TinyModel = Callable[[str], Path]
@@ -42,6 +43,17 @@ def _weights(circle: Circle) -> dict[str, torch.Tensor]:
 
 def _same_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def _save(folder: Path, state: TrainState, circle: Circle) -> None:
+    moments = named_moments(circle.optimizer, circle.policy.model.named_parameters())
+    save_checkpoint(folder, state, moments, save_weights=partial(save_policy, circle.policy))
+
+
+def _load(folder: Path, circle: Circle) -> TrainState:
+    state, moments = load_checkpoint(folder, render=circle.render)
+    restore_moments(circle.optimizer, circle.policy.model.named_parameters(), moments)
+    return state
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +89,9 @@ def test_resume_is_exact(stop: int, uninterrupted: Any, tiny_model: TinyModel, t
     state = begun[-1].state
     assert len(state.queue) + len(state.replay) > 0, "nothing to restore: the test would prove little"
     folder = tmp_path / f"step_{stop}"
-    save_checkpoint(folder, state, first.optimizer, save_weights=partial(save_policy, first.policy), trainable=None)
+    _save(folder, state, first)
     resumed = tiny_circle(tiny_model("qwen2_5_vl"), checkpoint=folder)
-    again = _run(resumed, load_checkpoint(folder, resumed.optimizer, render=resumed.render), 8)
+    again = _run(resumed, _load(folder, resumed), 8)
     assert _numbers(begun + again) == _numbers(whole)
     assert _same_weights(_weights(resumed), weights)
 
@@ -92,8 +104,8 @@ def test_a_state_comes_back_whole(uninterrupted: Any, tiny_model: TinyModel, tmp
     )
     circle = tiny_circle(tiny_model("qwen2_5_vl"))
     folder = tmp_path / "step_8"
-    save_checkpoint(folder, state, circle.optimizer, save_weights=lambda path: None, trainable=None)
-    back = load_checkpoint(folder, circle.optimizer, render=circle.render)
+    _save(folder, state, circle)
+    back = _load(folder, circle)
     assert (back.step, back.drawn, back.optimizer_steps) == (state.step, state.drawn, state.optimizer_steps)
     assert (back.controller, back.history) == (state.controller, state.history)
     assert len(back.queue) + len(back.replay) > 2
@@ -120,9 +132,9 @@ def test_resume_without_the_optimizer_state_is_seen(uninterrupted: Any, tiny_mod
     first = tiny_circle(tiny_model("qwen2_5_vl"))
     state = _run(first, first_state(), 4)[-1].state
     folder = tmp_path / "step_4"
-    save_checkpoint(folder, state, first.optimizer, save_weights=partial(save_policy, first.policy), trainable=None)
+    _save(folder, state, first)
     resumed = tiny_circle(tiny_model("qwen2_5_vl"), checkpoint=folder)
-    load_checkpoint(folder, resumed.optimizer, render=resumed.render)
+    _load(folder, resumed)
     _run(resumed, replace(state, queue=()), 8)
     assert not _same_weights(_weights(resumed), uninterrupted[1])
 

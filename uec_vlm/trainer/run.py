@@ -22,6 +22,7 @@ from uec_vlm.trainer.build import Splits, build_circle, build_policy, first_stat
 from uec_vlm.trainer.circle import Circle
 from uec_vlm.trainer.evaluate import Evaluation, HeldOut, evaluate
 from uec_vlm.trainer.loop import Turn, train
+from uec_vlm.trainer.moments import named_moments, restore_moments
 from uec_vlm.trainer.progress import progress
 from uec_vlm.trainer.state import TrainState, load_checkpoint, newest_checkpoint, save_checkpoint, step_of
 from uec_vlm.trainer.timing import timed
@@ -91,7 +92,8 @@ def _begin(run: Run, board: SummaryWriter | None) -> TrainState:
 
 
 def _resume(run: Run, checkpoint: Path) -> TrainState:
-    state = load_checkpoint(checkpoint, run.circle.optimizer, render=run.circle.render)
+    state, moments = load_checkpoint(checkpoint, render=run.circle.render)
+    restore_moments(run.circle.optimizer, run.circle.policy.model.named_parameters(), moments)
     run.folder.forget_after(state.step)
     run.console.print(f"resumed at step {state.step} from {checkpoint}", highlight=False)
     return state
@@ -201,11 +203,11 @@ def _save(run: Run, state: TrainState) -> None:
     policy = run.circle.policy
     trainable = None
     if policy.has_adapter:
-        trainable = [(name, p) for name, p in policy.model.named_parameters() if p.requires_grad]
+        trainable = {name: p for name, p in policy.model.named_parameters() if p.requires_grad}
     save_checkpoint(
         run.folder.checkpoints / f"step_{state.step}",
         state,
-        run.circle.optimizer,
+        named_moments(run.circle.optimizer, policy.model.named_parameters()),
         save_weights=lambda target: save_policy(policy, target),
         trainable=trainable,
     )

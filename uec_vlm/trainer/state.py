@@ -1,27 +1,29 @@
-"""The training state beside weights: counters, queue, replay buffer, controller, optimizer moments.
+"""The training state beside weights: counters, queue, replay buffer, controller, history, optimizer moments.
 
-A checkpoint is written whole or not at all: into a temporary folder, then renamed. What is ours is JSON, Parquet and
-safetensors; nothing is unpickled.
+A checkpoint is written whole or not at all (`uec_vlm.durable`), and is known by the hash of each of its files. What is
+ours is JSON, Parquet and safetensors; nothing is unpickled. Random generators need no place in it: every random number
+is a function of the run's seed and of counters that are (`trainer/seeds.py`), and so is the learning rate.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
+from uec_vlm.durable import fault_of, whole_folder
 from uec_vlm.errors import CheckpointError
 from uec_vlm.objective import ControllerState, PromptHistory, ReplayBuffer
-from uec_vlm.records import Judged, Prompt, Rollout, Sample, Trajectory, Verdict
+from uec_vlm.records import Prompt, Sample, Trajectory
+from uec_vlm.trainer.trajectories import read_trajectories, write_trajectories
+
+FORMAT = 2
+"""Of the folder `state/`. 1 (moments by number, trajectories as JSON, no hashes) is no longer read."""
 
 
 @dataclass(frozen=True)
@@ -44,48 +46,42 @@ class TrainState:
 def save_checkpoint(
     folder: Path,
     state: TrainState,
-    optimizer: torch.optim.Optimizer,
+    moments: Mapping[str, Tensor],
     *,
     save_weights: Callable[[Path], object],
-    trainable: Iterable[tuple[str, torch.Tensor]] | None,
+    trainable: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Writes `folder` atomically: the weights as transformers loads them, beside `state/`.
 
-    trainable: named trainable parameters, stored apart when the weights alone do not restore them (adapters).
+    moments: by parameter, as `named_moments` gives them (gathered, where the optimizer is sharded).
+    trainable: trainable parameters by name, stored apart when the weights alone do not restore them (adapters).
     """
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    inner = temporary / "state"
-    inner.mkdir(parents=True)
-    save_weights(temporary)
-    if trainable is not None:
-        save_file({name: tensor.detach().contiguous() for name, tensor in trainable}, inner / "trainable.safetensors")
-    save_file(_moments(optimizer), inner / "optimizer.safetensors")
-    _write_trajectories(inner, [("queue", t) for t in state.queue] + [("replay", t) for t in state.replay.trajectories])
-    counters = {"step": state.step, "drawn": state.drawn, "optimizer_steps": state.optimizer_steps}
-    kept = {**counters, "controller": state.controller.to_json(), "history": dict(state.history.in_vain)}
-    (inner / "state.json").write_text(json.dumps(kept, indent=2))
-    _flush(temporary)
-    if folder.exists():
-        shutil.rmtree(folder)
-    temporary.replace(folder)
+    with whole_folder(folder) as temporary:
+        inner = temporary / "state"
+        inner.mkdir()
+        save_weights(temporary)
+        if trainable is not None:
+            save_file(_plain(trainable), inner / "trainable.safetensors")
+        save_file(_plain(moments), inner / "optimizer.safetensors")
+        waiting = [("queue", t) for t in state.queue] + [("replay", t) for t in state.replay.trajectories]
+        write_trajectories(inner, waiting)
+        counters = {"step": state.step, "drawn": state.drawn, "optimizer_steps": state.optimizer_steps}
+        kept = {**counters, "controller": state.controller.to_json(), "history": dict(state.history.in_vain)}
+        (inner / "state.json").write_text(json.dumps({"format": FORMAT, **kept}, indent=2))
 
 
-def load_checkpoint(
-    folder: Path, optimizer: torch.optim.Optimizer, *, render: Callable[[Sample], Prompt]
-) -> TrainState:
-    """Restores what `save_checkpoint` wrote, optimizer moments included; the prompts are rendered again.
+def load_checkpoint(folder: Path, *, render: Callable[[Sample], Prompt]) -> tuple[TrainState, dict[str, Tensor]]:
+    """The state that `save_checkpoint` wrote, with prompts rendered again, and the optimizer moments by parameter.
 
-    CheckpointError if a part is missing.
+    CheckpointError if a part is missing or altered, or another version wrote it.
     """
+    stored = _counters(folder)
+    fault = fault_of(folder)
+    if fault is not None:
+        raise CheckpointError(f"{folder} is not a whole checkpoint: {fault}. Resume from an earlier one.")
     inner = folder / "state"
-    try:
-        stored = json.loads((inner / "state.json").read_text())
-        _restore_moments(optimizer, load_file(inner / "optimizer.safetensors"))
-        places = _read_trajectories(inner, render)
-    except (OSError, json.JSONDecodeError, KeyError) as error:
-        raise CheckpointError(f"{folder} is not a whole checkpoint: {error}. Resume from an earlier one.") from error
-    return TrainState(
+    places = read_trajectories(inner, render)
+    state = TrainState(
         step=stored["step"],
         drawn=stored["drawn"],
         optimizer_steps=stored["optimizer_steps"],
@@ -94,16 +90,16 @@ def load_checkpoint(
         controller=ControllerState.from_json(stored["controller"]),
         history=PromptHistory({name: (vain, last) for name, (vain, last) in stored["history"].items()}),
     )
+    return state, load_file(inner / "optimizer.safetensors")
 
 
 def newest_checkpoint(checkpoints: Path) -> Path:
     """The whole checkpoint with the highest step; CheckpointError if there is none."""
-    whole = [path for path in checkpoints.glob("step_*") if (path / "state" / "state.json").is_file()]
-    if not whole:
-        raise CheckpointError(
-            f"{checkpoints} holds no checkpoint; set checkpoint.every, or start anew without --resume."
-        )
-    return max(whole, key=step_of)
+    for folder in sorted(checkpoints.glob("step_*"), key=step_of, reverse=True):
+        _counters(folder)
+        if fault_of(folder) is None:
+            return folder
+    raise CheckpointError(f"{checkpoints} holds no checkpoint; set checkpoint.every, or start anew without --resume.")
 
 
 def step_of(checkpoint: Path) -> int:
@@ -111,82 +107,20 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("step_"))
 
 
-def _moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    stored = optimizer.state_dict()["state"]
-    return {f"{i}.{key}": value.contiguous() for i, entry in stored.items() for key, value in entry.items()}
+def _counters(folder: Path) -> dict[str, Any]:
+    """`state.json`, as far as it can be read; CheckpointError where another version wrote it."""
+    try:
+        stored: dict[str, Any] = json.loads((folder / "state" / "state.json").read_text(encoding="utf-8"))
+        found = stored.get("format", 1)
+    except (OSError, ValueError, AttributeError):
+        return {}
+    if found != FORMAT:
+        raise CheckpointError(
+            f"{folder} was written in format {found}, this version reads format {FORMAT}: resume with the version of "
+            f"uec-vlm that wrote it, or begin a new run from its weights with model.path={folder}."
+        )
+    return stored
 
 
-def _restore_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in tensors.items():
-        index, key = name.split(".")
-        state.setdefault(int(index), {})[key] = tensor.clone()
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def _write_trajectories(inner: Path, placed: Sequence[tuple[str, Trajectory]]) -> None:
-    samples = {t.judged.rollout.prompt.sample.id: t.judged.rollout.prompt.sample for _, t in placed}
-    rows = [{**asdict(sample), "metadata": json.dumps(dict(sample.metadata))} for sample in samples.values()]
-    if rows:
-        pq.write_table(pa.Table.from_pylist(rows), inner / "samples.parquet")
-    (inner / "trajectories.json").write_text(json.dumps([_trajectory_row(place, t) for place, t in placed]))
-
-
-def _read_trajectories(inner: Path, render: Callable[[Sample], Prompt]) -> list[tuple[str, Trajectory]]:
-    rows = json.loads((inner / "trajectories.json").read_text())
-    if not rows:
-        return []
-    prompts: dict[str, Prompt] = {}
-    for row in pq.read_table(inner / "samples.parquet").to_pylist():
-        restored = {**row, "images": tuple(row["images"]), "choices": tuple(row["choices"])}
-        prompts[row["id"]] = render(Sample(**{**restored, "metadata": json.loads(row["metadata"])}))
-    return [(row["place"], _trajectory(row, prompts[row["sample"]])) for row in rows]
-
-
-def _trajectory_row(place: str, t: Trajectory) -> dict[str, Any]:
-    rollout = t.judged.rollout
-    return {
-        "place": place,
-        "sample": rollout.prompt.sample.id,
-        "rollout": {
-            "text": rollout.text,
-            "finish": rollout.finish,
-            "source": rollout.source,
-            "temperature": rollout.temperature,
-            "policy_version": rollout.policy_version,
-        },
-        "completion_ids": rollout.completion_ids.tolist(),
-        "behaviour_logprobs": rollout.behaviour_logprobs.tolist(),
-        "verdict": asdict(t.judged.verdict),
-        "rewards": {"accuracy": t.judged.accuracy, "format": t.judged.format, "reward": t.judged.reward},
-        "advantage": t.advantage,
-        "old_logprobs": t.old_logprobs.tolist(),
-        "importance_weights": t.importance_weights.tolist(),
-        "born": t.born,
-        "uses": t.uses,
-    }
-
-
-def _trajectory(row: dict[str, Any], prompt: Prompt) -> Trajectory:
-    rollout = Rollout(
-        prompt=prompt,
-        completion_ids=torch.tensor(row["completion_ids"]),
-        behaviour_logprobs=torch.tensor(row["behaviour_logprobs"]),
-        **row["rollout"],
-    )
-    return Trajectory(
-        judged=Judged(rollout=rollout, verdict=Verdict(**row["verdict"]), **row["rewards"]),
-        advantage=row["advantage"],
-        old_logprobs=torch.tensor(row["old_logprobs"]),
-        importance_weights=torch.tensor(row["importance_weights"]),
-        born=row["born"],
-        uses=row["uses"],
-    )
-
-
-def _flush(folder: Path) -> None:
-    """Asks the disk to keep every file before the rename makes the checkpoint visible."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
