@@ -231,6 +231,7 @@ def collate(trajectories: Sequence[Trajectory]) -> TrainBatch:
         advantages=torch.tensor([t.advantage for t in trajectories]),
         old_logprobs=torch.stack([t.old_logprobs for t in trajectories]),
         importance_weights=torch.stack([t.importance_weights for t in trajectories]),
+        behaviour_logprobs=torch.stack([t.judged.rollout.behaviour_logprobs for t in trajectories]),
     )
 
 

@@ -75,7 +75,12 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("update/learning_rate", "rate", "last", "Learning rate of the last optimizer step."),
     Metric("update/skipped", "steps", "sum", "Optimizer steps skipped because loss or gradient was not finite."),
     Metric("update/staleness", "steps", "mean", "Steps since the newly trained trajectories were sampled."),
-    Metric("update/staleness_nats", "nats/token", "mean", "Mean old minus behaviour log-probability, absolute."),
+    Metric(
+        "update/staleness_nats_*",
+        "nats/token",
+        "mean",
+        "Absolute difference of the log-probabilities now and at sampling, of the trained tokens of this source.",
+    ),
     Metric(
         "update/predicted_dh_*", "nats/token", "mean", "Predicted change of entropy by source, per unit of step size."
     ),

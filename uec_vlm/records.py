@@ -149,12 +149,14 @@ class TrainBatch:
     """A micro-batch (batches -> policy, objective): completions, and what the objective needs of each.
 
     advantages: one per sequence. old_logprobs, importance_weights: as in `Trajectory`, padded with 0 and 1.
+    behaviour_logprobs: as in `Rollout`, padded with 0; only measured against.
     """
 
     completions: CompletionBatch
     advantages: Float[Tensor, " B"]
     old_logprobs: Float[Tensor, "B T"]
     importance_weights: Float[Tensor, "B T"]
+    behaviour_logprobs: Float[Tensor, "B T"]
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,52 @@ def test_dynamic_sampling_stops_with_a_clear_message_when_nothing_is_left_to_tea
         _rows(replace(circle, judge=_verdicts(True)), steps=1)
 
 
+@pytest.mark.parametrize("baseline", ["extra", "union"])
+@pytest.mark.parametrize("coef", [0.0, 0.5])
+def test_a_kl_penalty_in_the_reward_reaches_the_extra_rollouts(
+    baseline: str, coef: float, tiny_model: TinyModel
+) -> None:
+    """Extra rollouts that all fail differ by the penalty alone, once the policy has left the reference."""
+
+    def judge(rollouts: Sequence[Rollout]) -> list[Judged]:
+        return judge_by_parity(rollouts, modulus=10**9 if rollouts[0].source == "extra" else 6)
+
+    section = {
+        "kl": {"coef": coef, "place": "reward"},
+        "exploration": {"baseline": baseline},
+        "accumulate": False,
+    }
+    circle = replace(tiny_circle(tiny_model("qwen2_5_vl"), objective=section), judge=judge)
+    rows = _rows(circle, steps=4)
+    assert sum(row["update/optimizer_steps"] for row in rows[:3]) > 0
+    assert (sum(row["select/kept_extra"] for row in rows) > 0) is (coef > 0)
+
+
+def test_a_penalty_on_length_reaches_the_extra_rollouts(tiny_model: TinyModel) -> None:
+    exploration = {"name": "all_failed", "completions": 6, "temperature": 1.2}
+    circle = tiny_circle(tiny_model("qwen2_5_vl"), "dapo", objective={"exploration": exploration})
+    turn = next(iter(train(replace(circle, judge=_verdicts(False)), first_state(), last_step=1)))
+    extra = [
+        (len(item.rollout.completion_ids), float(reward))
+        for chosen in turn.chosen
+        if chosen.group.source == "extra"
+        for item, reward in zip(chosen.group.judged, chosen.rewards, strict=True)
+    ]
+    # Wrong is -1, and a completion that reaches the limit of 8 tokens costs 1 more.
+    assert {reward for length, reward in extra if length == 8} == {-2.0}
+    assert all(reward > -2.0 for length, reward in extra if length < 8)
+
+
+def test_staleness_in_nats_is_logged_by_source(tiny_model: TinyModel) -> None:
+    """Fresh regular rollouts are scored as they were sampled; replayed ones are of an older policy."""
+    rows = _rows(tiny_circle(tiny_model("qwen2_5_vl"), objective={"accumulate": False}), steps=4)
+    first = next(row for row in rows if row["update/optimizer_steps"])
+    replays = [row["update/staleness_nats_replay"] for row in rows if "update/staleness_nats_replay" in row]
+    assert replays
+    assert all(value > 1e-3 for value in replays)
+    assert 0.0 <= first["update/staleness_nats_regular"] < min(replays)
+
+
 def test_extra_rollouts_are_hotter_and_weighted(tiny_model: TinyModel) -> None:
     circle = tiny_circle(tiny_model("qwen2_5_vl"), objective={"exploration": {"temperature": 1.5}})
     turn = next(iter(train(circle, first_state(), last_step=3)))

@@ -68,11 +68,11 @@ def trajectory(advantage: float, *, born: int = 0, uses: int = 0, name: str = "p
 def train_batch(
     advantages: Sequence[float], old_logprobs: Tensor, mask: Tensor, weights: Tensor | None = None
 ) -> TrainBatch:
-    """A micro-batch around these tensors; ids and prompts stay empty of meaning."""
+    """A micro-batch around these tensors, sampled by the old policy; ids and prompts stay empty of meaning."""
     ids = torch.zeros(mask.shape, dtype=torch.long)
     completions = CompletionBatch((), torch.zeros(len(mask), dtype=torch.long), ids, mask)
     ones = torch.ones_like(old_logprobs) if weights is None else weights
-    return TrainBatch(completions, torch.tensor(advantages, dtype=old_logprobs.dtype), old_logprobs, ones)
+    return TrainBatch(completions, torch.tensor(advantages, dtype=old_logprobs.dtype), old_logprobs, ones, old_logprobs)
 
 
 class Step:

@@ -45,6 +45,7 @@ def collate(trajectories: Sequence[Trajectory]) -> TrainBatch:
         advantages=torch.tensor([trajectory.advantage for trajectory in trajectories], dtype=torch.float32),
         old_logprobs=_pad([trajectory.old_logprobs for trajectory in trajectories], 0.0),
         importance_weights=_pad([trajectory.importance_weights for trajectory in trajectories], 1.0),
+        behaviour_logprobs=_pad([rollout.behaviour_logprobs for rollout in rollouts], 0.0),
     )
 
 
@@ -62,6 +63,7 @@ def on_device(batch: TrainBatch, device: torch.device | str) -> TrainBatch:
         advantages=batch.advantages.to(device),
         old_logprobs=batch.old_logprobs.to(device),
         importance_weights=batch.importance_weights.to(device),
+        behaviour_logprobs=batch.behaviour_logprobs.to(device),
     )
 
 

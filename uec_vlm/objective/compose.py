@@ -95,6 +95,11 @@ class Objective:
         return unbound(self.kl) is not KL["none"]
 
     @property
+    def penalises_reward(self) -> bool:
+        """Whether rewards depend on the reference policy, so that completions are scored before they are chosen."""
+        return self.needs_reference and self.kl_settings.place == "reward"
+
+    @property
     def needs_context(self) -> bool:
         """Whether the step must be scored once before its first micro-batch, for a `StepContext`."""
         return takes(self.policy_loss, "context") or takes(self.entropy_term, "context")

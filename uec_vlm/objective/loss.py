@@ -37,7 +37,9 @@ def micro_batch_loss(
     The sum over the micro-batches (and ranks) of an optimizer step is the step's loss, however it was cut.
     scores: with the gradient of the entropy where `objective.entropy_gradient`. reference_logprobs: log pi_ref of the
     same tokens where `objective.needs_reference`. context: `StepContext.at(rows)` where `objective.needs_context`.
-    sources: one name per row ("regular", "extra", "replay"); then `predicted_dh/<source>` is measured.
+    sources: one name per row ("regular", "extra", "replay"); then `predicted_dh/<source>` and, in nats per token,
+    `staleness/<source>` are measured: |log pi - log behaviour|, how far the policy is from what sampled the tokens (for
+    extra rollouts the difference of temperatures is in it).
     Raises ValueError where one of these is needed and absent.
     """
     mask = batch.completions.completion_mask
@@ -76,7 +78,9 @@ def micro_batch_loss(
     measured["loss"] = Measurement(loss.detach(), share)
     measured["train_entropy"] = over_tokens(scores.entropy, mask)
     if sources:
-        measured |= _predicted_by_source(scores, batch, policy_loss, sources)
+        drift = (scores.logprobs - batch.behaviour_logprobs).detach().abs()
+        measured |= _by_source("staleness", drift, mask, sources)
+        measured |= _by_source("predicted_dh", _predicted(scores, mask, policy_loss), mask, sources)
     return loss, measured
 
 
@@ -89,17 +93,18 @@ def _weighted(
     return PolicyLoss(policy.losses * weights, policy.measurements)
 
 
-def _predicted_by_source(
-    scores: TokenScores, batch: TrainBatch, policy_loss: Callable[[Tensor], PolicyLoss], sources: Sequence[str]
-) -> dict[str, Measurement]:
-    """Sum of the predicted dH of the policy loss per source, weighted by its tokens: nats per token and unit step."""
-    mask = batch.completions.completion_mask
+def _predicted(scores: TokenScores, mask: Tensor, policy_loss: Callable[[Tensor], PolicyLoss]) -> Tensor:
+    """The predicted dH of the policy loss, nats per unit step, at every token."""
     pull = pull_on_logprobs(policy_loss, scores.logprobs)
-    change = predicted_dh(scores.logprobs, scores.entropy, scores.moment, pull, mask)
+    return predicted_dh(scores.logprobs, scores.entropy, scores.moment, pull, mask)
+
+
+def _by_source(name: str, values: Tensor, mask: Tensor, sources: Sequence[str]) -> dict[str, Measurement]:
+    """`name/<source>`: the values at the tokens of each source's rows, weighted by their number."""
     out = {}
     for source in dict.fromkeys(sources):
-        rows = torch.tensor([name == source for name in sources], device=mask.device)[:, None]
-        out[f"predicted_dh/{source}"] = over_tokens(change, mask & rows)
+        rows = torch.tensor([one == source for one in sources], device=mask.device)[:, None]
+        out[f"{name}/{source}"] = over_tokens(values, mask & rows)
     return out
 
 

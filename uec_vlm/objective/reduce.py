@@ -21,10 +21,12 @@ class StepTotals:
     """What the optimizer step holds over all its micro-batches and ranks.
 
     tokens: sampled tokens (True in the completion masks). sequences: completions.
+    limit: tokens that a completion could have; read by `constant` where it has no length of its own.
     """
 
     tokens: int
     sequences: int
+    limit: int | None = None
 
 
 def masked_sum(values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, ""]:
@@ -44,13 +46,17 @@ def sequence_mean(values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"], total
 
 
 def constant(
-    values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"], totals: StepTotals, *, length: Count
+    values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"], totals: StepTotals, *, length: Count | None = None
 ) -> Float[Tensor, ""]:
     """Token sum / (sequences x a constant length) (Dr. GRPO, arXiv 2503.20783): no bias by the length of an answer.
 
-    length: tokens; the source takes the limit on the completion's length.
+    length: tokens; null is the limit on the completion's length (`totals.limit`), as in the source. ValueError where
+    neither is given.
     """
-    return masked_sum(values, mask) / (max(totals.sequences, 1) * length)
+    tokens = totals.limit if length is None else length
+    if tokens is None:
+        raise ValueError("the reduction 'constant' needs a length: give reduction.length, or StepTotals its limit")
+    return masked_sum(values, mask) / (max(totals.sequences, 1) * tokens)
 
 
 REDUCTIONS: dict[str, Callable[..., Tensor]] = {

@@ -44,14 +44,31 @@ class Selection:
     dropped: Mapping[str, int]
 
 
-def group_rewards(group: Sequence[Judged], *, objective: Objective, limit: int = 0) -> Float[Tensor, " G"]:
-    """The rewards of a group after the objective's shaping, in float64. limit: as in `choose`."""
+def group_rewards(
+    group: Sequence[Judged],
+    *,
+    objective: Objective,
+    limit: int = 0,
+    logprobs: Sequence[Float[Tensor, " _"]] | None = None,
+    reference_logprobs: Sequence[Float[Tensor, " _"]] | None = None,
+) -> Float[Tensor, " G"]:
+    """The rewards of a group after the objective's shaping, in float64. limit: as in `choose`.
+
+    logprobs, reference_logprobs: of every completion, by the policy that sampled and by the reference, at the training
+    temperature; needed where `objective.penalises_reward`, and not read elsewhere. Extra rollouts are sampled at
+    another temperature: of theirs too the penalty compares the two policies at the training temperature.
+    """
     if limit < 1 and settings_of(objective.reward_shaping)["overlong_share"]:
         raise ValueError("this objective punishes length: give the limit of completion tokens")
     shaped = [
         objective.reward_shaping(item.reward, item.accuracy, len(item.rollout.completion_ids), limit) for item in group
     ]
-    return torch.tensor(shaped, dtype=torch.float64)
+    rewards = torch.tensor(shaped, dtype=torch.float64)
+    if not group or not objective.penalises_reward:
+        return rewards
+    if logprobs is None or reference_logprobs is None:
+        raise ValueError("this objective has a KL penalty in the reward: logprobs and reference_logprobs must be given")
+    return penalised_rewards(rewards, logprobs, reference_logprobs, estimator=objective.kl, coef=objective.kl_coef)
 
 
 def choose(
@@ -60,19 +77,23 @@ def choose(
     source: Source,
     objective: Objective,
     union_with: Sequence[Judged] = (),
-    rewards: Float[Tensor, " G"] | None = None,
+    rewards: Float[Tensor, " _"] | None = None,
     limit: int = 0,
 ) -> Choice:
     """Advantages and retention of one group (regular or extra). An empty group gives an empty choice.
 
     union_with: the prompt's regular group; used for extra rollouts where exploration.baseline is "union".
-    rewards: instead of those in the group (with a KL penalty in them, say); with a union, of the group and then of it.
-    limit: tokens that a completion could have, where the reward shaping punishes length.
+    rewards: of the group and then of `union_with`, from `group_rewards`; None makes them here, which is refused where
+    `objective.penalises_reward`. limit: tokens that a completion could have, where the reward shaping punishes length.
     """
-    together = objective.exploration_settings.baseline == "union" and source == "extra"
-    others = list(union_with) if together else []
     if rewards is None:
-        rewards = group_rewards((*group, *others), objective=objective, limit=limit)
+        rewards = group_rewards((*group, *union_with), objective=objective, limit=limit)
+    if len(rewards) != len(group) + len(union_with):
+        raise ValueError(
+            f"{len(rewards)} rewards for {len(group)} completions and {len(union_with)} of the union: need one each"
+        )
+    if objective.exploration_settings.baseline != "union" or source != "extra":
+        rewards = rewards[: len(group)]
     advantage = objective.advantage if source == "regular" else objective.extra_advantage
     advantages = advantage(rewards)[: len(group)]
     accuracies = torch.tensor([item.accuracy for item in group], dtype=torch.float64)
@@ -120,22 +141,20 @@ def group_trajectories(
     step: int,
     old_logprobs: Sequence[Float[Tensor, " _"]],
     union_with: Sequence[Judged] = (),
+    union_rewards: Float[Tensor, " U"] | None = None,
     reference_logprobs: Sequence[Float[Tensor, " _"]] | None = None,
     limit: int = 0,
 ) -> Selection:
     """`choose` and `make_trajectories` in one: a judged group in, its trajectories out.
 
-    reference_logprobs: per completion, needed where the KL penalty is in the reward (then without a union).
+    reference_logprobs: per completion, needed where `objective.penalises_reward`. union_rewards: of `union_with`, from
+    `group_rewards`; None makes them here, as above.
     """
-    rewards = None
-    if objective.needs_reference and objective.kl_settings.place == "reward":
-        if reference_logprobs is None:
-            raise ValueError("this objective has a KL penalty in the reward: reference_logprobs must be given")
-        plain = group_rewards(group, objective=objective, limit=limit)
-        rewards = penalised_rewards(
-            plain, old_logprobs, reference_logprobs, estimator=objective.kl, coef=objective.kl_coef
-        )
-        union_with = ()
+    own = group_rewards(
+        group, objective=objective, limit=limit, logprobs=old_logprobs, reference_logprobs=reference_logprobs
+    )
+    others = group_rewards(union_with, objective=objective, limit=limit) if union_rewards is None else union_rewards
+    rewards = torch.cat([own, others])
     choice = choose(group, source=source, objective=objective, union_with=union_with, rewards=rewards, limit=limit)
     kept = make_trajectories(group, choice, source=source, objective=objective, step=step, old_logprobs=old_logprobs)
     return Selection(kept, choice.advantages, choice.dropped)

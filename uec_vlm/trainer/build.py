@@ -60,11 +60,6 @@ def resolve(config: RunConfig) -> RunConfig:
         raise ConfigError(
             f"reward.format = '{config.reward.format}': there is no such format; choose of {sorted(FORMATS)}."
         )
-    if objective.explores and objective.needs_reference and objective.kl_settings.place == "reward":
-        raise ConfigError(
-            "objective.kl.place = 'reward' with objective.exploration: the penalty would reach the regular rollouts "
-            "only. Set objective.kl.place = loss, or objective.exploration.name = none."
-        )
     behaviour = objective.old_logprobs.regular == "behaviour" or objective.explores
     if config.rollout.top_p < 1.0 and behaviour and config.algorithm != "uec_reference":
         raise ConfigError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,7 +17,7 @@ from uec_vlm.objective import (
     PromptHistory,
     choose,
     choose_prompts,
-    group_trajectories,
+    group_rewards,
     make_trajectories,
     record_exploration,
     refill,
@@ -46,9 +46,13 @@ class Group:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A group after retention: what was kept of it, and the scores of those completions that were scored."""
+    """A group after retention: what was kept of it, and the scores of those completions that were scored.
+
+    rewards: after the objective's shaping; what the advantages are made of.
+    """
 
     group: Group
+    rewards: Tensor
     advantages: Tensor
     kept: dict[int, Trajectory]
     scores: dict[int, SequenceScores]
@@ -126,62 +130,102 @@ def choose_regular(
     circle: Circle, groups: Sequence[Group], scores: Sequence[SequenceScores], *, step: int, report: StepReport
 ) -> list[Chosen]:
     """Retention of the regular groups, which are scored as a whole; scores are in the order of all completions."""
-    chosen, start = [], 0
-    penalties: list[Tensor] | None = None
-    if circle.objective.kl_settings.place == "reward" and circle.reference is not None:
-        rollouts = [item.rollout for group in groups for item in group.judged]
-        penalties = reference_logprobs(circle.reference, rollouts, budget=circle.settings.micro_batch_tokens)
-    for group in groups:
-        end = start + len(group.judged)
-        old = [item.logprobs for item in scores[start:end]]
-        selection = group_trajectories(
-            group.judged,
-            source="regular",
-            objective=circle.objective,
-            step=step,
-            old_logprobs=old,
-            limit=circle.settings.sampling.max_new_tokens,
-            reference_logprobs=penalties[start:end] if penalties is not None else None,
-        )
-        kept = {_place_of(t, group): t for t in selection.kept}
-        own = dict(enumerate(scores[start:end]))
-        chosen.append(Chosen(group, selection.advantages, kept, own))
-        _report_selection(report, "regular", len(kept), selection.dropped)
-        start = end
+    chosen = []
+    rewards = _rewards(circle, groups, scores, report)
+    start = 0
+    for group, own_rewards in zip(groups, rewards, strict=True):
+        own = scores[start : start + len(group.judged)]
+        start += len(group.judged)
+        choice = choose(group.judged, source="regular", objective=circle.objective, rewards=own_rewards)
+        chosen.append(_chosen(circle, group, own_rewards, choice, dict(enumerate(own)), step=step))
+        _report_selection(report, "regular", choice)
     return chosen
 
 
 def choose_extra(
-    circle: Circle, extra: dict[int, Group], regular: Sequence[Group], *, step: int, report: StepReport
+    circle: Circle, extra: dict[int, Group], regular: Sequence[Chosen], *, step: int, report: StepReport
 ) -> list[Chosen]:
-    """Retention of the extra groups; only what is kept is scored, at the training temperature."""
-    choices: list[tuple[Group, Choice]] = []
-    for place, group in extra.items():
-        choice = choose(group.judged, source="extra", objective=circle.objective, union_with=regular[place].judged)
-        choices.append((group, choice))
-        _report_selection(report, "extra", len(choice.indices), choice.dropped)
-    wanted = [group.judged[index].rollout for group, choice in choices for index in choice.indices]
+    """Retention of the extra groups. Only what is kept is scored, at the training temperature; all of it where the
+    reward needs the scores."""
+    groups = list(extra.values())
+    objective = circle.objective
+    scored: list[dict[int, SequenceScores]] = [{} for _ in groups]
+    if objective.penalises_reward:
+        scored = _scored(circle, [(group, range(len(group.judged))) for group in groups], report)
+    rewards = _rewards(circle, groups, [scores[i] for scores in scored for i in sorted(scores)], report)
+    choices = []
+    for place, group, own_rewards in zip(extra, groups, rewards, strict=True):
+        choice = choose(
+            group.judged,
+            source="extra",
+            objective=objective,
+            union_with=regular[place].group.judged,
+            rewards=torch.cat([own_rewards, regular[place].rewards]),
+        )
+        choices.append(choice)
+        _report_selection(report, "extra", choice)
+    if not objective.penalises_reward:
+        scored = _scored(circle, [(g, choice.indices) for g, choice in zip(groups, choices, strict=True)], report)
+    chosen = []
+    for group, own_rewards, choice, scores in zip(groups, rewards, choices, scored, strict=True):
+        chosen.append(_chosen(circle, group, own_rewards, choice, scores, step=step))
+        for index in choice.indices:
+            report.add("explore/entropy", float(scores[index].entropy.sum()), len(scores[index].entropy))
+    return chosen
+
+
+def _rewards(
+    circle: Circle, groups: Sequence[Group], scores: Sequence[SequenceScores], report: StepReport
+) -> list[Tensor]:
+    """Shaped rewards of every group; with the KL penalty where the objective puts it there (then all are scored)."""
+    objective, limit = circle.objective, circle.settings.sampling.max_new_tokens
+    if not objective.penalises_reward or circle.reference is None:
+        return [group_rewards(group.judged, objective=objective, limit=limit) for group in groups]
+    rollouts = [item.rollout for group in groups for item in group.judged]
     with timed(report, "score"):
-        scored = iter(
+        references = reference_logprobs(circle.reference, rollouts, budget=circle.settings.micro_batch_tokens)
+    rewards, start = [], 0
+    for group in groups:
+        own = slice(start, start + len(group.judged))
+        start = own.stop
+        rewards.append(
+            group_rewards(
+                group.judged,
+                objective=objective,
+                limit=limit,
+                logprobs=[item.logprobs for item in scores[own]],
+                reference_logprobs=references[own],
+            )
+        )
+    return rewards
+
+
+def _scored(
+    circle: Circle, wanted: Sequence[tuple[Group, Sequence[int]]], report: StepReport
+) -> list[dict[int, SequenceScores]]:
+    """The scores of these completions of each group, by their place in it."""
+    rollouts = [group.judged[index].rollout for group, indices in wanted for index in indices]
+    with timed(report, "score"):
+        scores = iter(
             score_rollouts(
                 circle.policy,
-                wanted,
+                rollouts,
                 temperature=circle.settings.sampling.temperature,
                 budget=circle.settings.micro_batch_tokens,
             )
         )
-    chosen = []
-    for group, choice in choices:
-        scores = {index: next(scored) for index in choice.indices}
-        # Only the kept completions have log-probabilities; the others are never looked at.
-        old = [scores[i].logprobs if i in scores else torch.empty(0) for i in range(len(group.judged))]
-        kept = make_trajectories(
-            group.judged, choice, source="extra", objective=circle.objective, step=step, old_logprobs=old
-        )
-        chosen.append(Chosen(group, choice.advantages, dict(zip(choice.indices, kept, strict=True)), scores))
-        for item in scores.values():
-            report.add("explore/entropy", float(item.entropy.sum()), len(item.entropy))
-    return chosen
+    return [{index: next(scores) for index in indices} for _, indices in wanted]
+
+
+def _chosen(
+    circle: Circle, group: Group, rewards: Tensor, choice: Choice, scores: dict[int, SequenceScores], *, step: int
+) -> Chosen:
+    # Completions that are not kept may have no log-probabilities; the objective never looks at theirs.
+    old = [scores[i].logprobs if i in scores else torch.empty(0) for i in range(len(group.judged))]
+    kept = make_trajectories(
+        group.judged, choice, source=group.source, objective=circle.objective, step=step, old_logprobs=old
+    )
+    return Chosen(group, rewards, choice.advantages, dict(zip(choice.indices, kept, strict=True)), scores)
 
 
 def _next_groups(circle: Circle, drawn: int, report: StepReport) -> tuple[list[Group], int]:
@@ -203,13 +247,9 @@ def _next_groups(circle: Circle, drawn: int, report: StepReport) -> tuple[list[G
     return groups, drawn + settings.prompts
 
 
-def _place_of(trajectory: Trajectory, group: Group) -> int:
-    return next(place for place, item in enumerate(group.judged) if item is trajectory.judged)
-
-
-def _report_selection(report: StepReport, source: Source, kept: int, dropped: Mapping[str, int]) -> None:
-    report.add(f"select/kept_{source}", kept)
-    for reason, count in dropped.items():
+def _report_selection(report: StepReport, source: Source, choice: Choice) -> None:
+    report.add(f"select/kept_{source}", len(choice.indices))
+    for reason, count in choice.dropped.items():
         report.add(f"select/dropped_{reason}", count)
 
 

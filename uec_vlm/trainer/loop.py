@@ -45,7 +45,7 @@ def train(circle: Circle, state: TrainState, *, last_step: int) -> Iterator[Turn
         extra, history = explore(circle, groups, controller=controller, history=state.history, step=step, report=report)
         regular = choose_regular(circle, groups, scores, step=step, report=report)
         chosen = [regular[place] for place in trainable]
-        explored = choose_extra(circle, extra, groups, step=step, report=report)
+        explored = choose_extra(circle, extra, regular, step=step, report=report)
         queue = (*state.queue, *(t for group in (*chosen, *explored) for t in group.kept.values()))
         state = replace(state, step=step, drawn=drawn, queue=queue, controller=controller, history=history)
         before = state.optimizer_steps

@@ -28,6 +28,9 @@ from uec_vlm.trainer.circle import Circle
 from uec_vlm.trainer.scoring import score_rollouts
 from uec_vlm.trainer.seeds import generator_for
 
+# Measurements of the objective that are one number per source of trajectories, and the metrics they become.
+_BY_SOURCE = {"predicted_dh": "predicted_dh", "staleness": "staleness_nats"}
+
 
 @dataclass(frozen=True)
 class Work:
@@ -72,7 +75,11 @@ def refreshed(circle: Circle, trajectories: Sequence[Trajectory]) -> list[Trajec
 def _optimizer_step(circle: Circle, part: Sequence[Trajectory], work: Work, report: StepReport) -> int:
     settings = circle.settings
     rollouts = [trajectory.judged.rollout for trajectory in part]
-    totals = StepTotals(tokens=sum(len(r.completion_ids) for r in rollouts), sequences=len(part))
+    totals = StepTotals(
+        tokens=sum(len(r.completion_ids) for r in rollouts),
+        sequences=len(part),
+        limit=settings.sampling.max_new_tokens,
+    )
     context = _context(circle, part, work) if circle.objective.needs_context else None
     measured: list[dict[str, Measurement]] = []
     finite = True
@@ -166,5 +173,5 @@ def _report_update(report: StepReport, work: Work) -> None:
 def _report_measured(report: StepReport, measured: dict[str, Measurement]) -> None:
     for name, value in measured.items():
         kind, _, source = name.partition("/")
-        target = f"update/predicted_dh_{source}" if kind == "predicted_dh" else f"objective/{name}"
+        target = f"update/{_BY_SOURCE[kind]}_{source}" if kind in _BY_SOURCE else f"objective/{name}"
         report.add("update/loss" if name == "loss" else target, float(value.total), float(value.weight))

@@ -97,7 +97,10 @@ def test_what_an_objective_needs_follows_from_its_entries() -> None:
         ({"kl": {"name": "k3", "beta": 0.1}}, r"objective.kl.beta = 0.1: no such setting; 'k3' accepts .*'coef'"),
         ({"kl": {"name": "k3", "coef": -1}}, r"objective.kl.coef = -1: .*greater than or equal to 0"),
         ({"kl": {"name": "none", "coef": 0.1}}, r"objective.kl.coef: there is no penalty"),
-        ({"reduction": "constant"}, r"objective.reduction.length is missing"),
+        (
+            {"reduction": {"name": "constant", "length": 0}},
+            r"objective.reduction.length = 0: .*greater than or equal to 1",
+        ),
         ({"retention": {"extras": "above"}}, r"objective.retention.extras"),
         ({"retention": ["above"]}, r"objective.retention = .*must be a mapping"),
         ({"replay": {"name": "above", "every": 0}}, r"objective.replay.every = 0: .*greater than or equal to 1"),

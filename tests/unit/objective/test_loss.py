@@ -79,6 +79,15 @@ def test_predicted_dh_is_split_by_source_and_measures_the_policy_loss() -> None:
     assert "predicted_dh/regular" not in measured
 
 
+def test_staleness_is_the_distance_from_what_sampled_by_source() -> None:
+    batch = replace(train_batch([1.0, -1.0], LOGP.clone(), MASK), behaviour_logprobs=LOGP + 0.25)
+    _, measured = micro_batch_loss(
+        scores(), batch, None, objective=objective(), totals=TOTALS, controller=STATE, sources=["extra", "replay"]
+    )
+    assert math.isclose(float(measured["staleness/extra"].total), 0.5, rel_tol=0, abs_tol=1e-6)  # 2 tokens x 0.25
+    assert math.isclose(measured["staleness/replay"].mean, 0.25, rel_tol=0, abs_tol=1e-6)
+
+
 def test_measurements_of_micro_batches_merge_to_those_of_the_step() -> None:
     step = Step(seed=3, lengths=[3, 1, 4])
     chosen = objective(kl={"name": "k3", "coef": 0.1})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from uec_vlm.objective.reduce import StepTotals, constant, masked_sum, sequence_mean, token_mean
@@ -21,6 +22,12 @@ def test_sequence_mean_weighs_sequences_alike() -> None:
 
 def test_constant_weighs_by_the_limit() -> None:
     assert float(constant(VALUES, MASK, TOTALS, length=8)) == 1.0  # 16 / (2 x 8)
+
+
+def test_constant_without_a_length_takes_the_limit_of_the_step() -> None:
+    assert float(constant(VALUES, MASK, StepTotals(tokens=4, sequences=2, limit=4))) == 2.0  # 16 / (2 x 4)
+    with pytest.raises(ValueError, match=r"give reduction\.length, or StepTotals its limit"):
+        constant(VALUES, MASK, TOTALS)
 
 
 def test_the_denominator_is_the_whole_step() -> None:

@@ -9,7 +9,15 @@ import torch
 
 from tests.support.objective_worlds import group, judged, objective
 from uec_vlm.config import preset
-from uec_vlm.objective import Objective, build_objective, choose, group_trajectories, refresh, staleness
+from uec_vlm.objective import (
+    Objective,
+    build_objective,
+    choose,
+    group_rewards,
+    group_trajectories,
+    refresh,
+    staleness,
+)
 from uec_vlm.records import Judged, Source
 
 
@@ -74,6 +82,38 @@ def test_extra_advantages_over_the_union() -> None:
     assert math.isclose(float(alone.advantages[0]), 4.2485292, rel_tol=0, abs_tol=1e-4)
     assert math.isclose(float(together.advantages[0]), 4.8, rel_tol=0, abs_tol=1e-4)
     assert together.advantages.shape == (20,)
+
+
+def test_a_kl_penalty_in_the_reward_reaches_extra_rollouts_and_the_union() -> None:
+    """Rewards 1, 0 | 0, 0 less 0.1 per nat of log pi - log pi_ref: 1 - 0.3, 0 + 0.3 | -0.6, 0."""
+    extra, regular = group(1, 2, source="extra"), group(0, 2)
+    mine = [torch.full((3,), -1.0)] * 2
+    penalty = objective(
+        advantage="group_centred",
+        kl={"name": "k1", "coef": 0.1, "place": "reward"},
+        exploration={"name": "all_failed", "baseline": "union"},
+        retention={"extra": "everything"},
+    )
+    own = [torch.full((3,), -2.0), torch.full((3,), 0.0)]
+    of_regular = group_rewards(
+        regular, objective=penalty, logprobs=mine, reference_logprobs=[torch.full((3,), -3.0), torch.full((3,), -1.0)]
+    )
+    assert of_regular.tolist() == pytest.approx([-0.6, 0.0], rel=0, abs=1e-6)
+    found = group_trajectories(
+        extra, source="extra", objective=penalty, step=0, old_logprobs=mine, reference_logprobs=own,
+        union_with=regular, union_rewards=of_regular,
+    )  # fmt: skip
+    # Mean of 0.7, 0.3, -0.6, 0.0 is 0.1.
+    assert found.advantages.tolist() == pytest.approx([0.6, 0.2], rel=0, abs=1e-6)
+    assert [t.advantage for t in found.kept] == pytest.approx([0.6, 0.2], rel=0, abs=1e-6)
+
+
+def test_a_kl_penalty_in_the_reward_needs_the_scores() -> None:
+    penalty = objective(kl={"name": "k1", "place": "reward"})
+    with pytest.raises(ValueError, match="logprobs and reference_logprobs must be given"):
+        choose(group(1, 2), source="regular", objective=penalty)
+    with pytest.raises(ValueError, match="3 rewards for 2 completions and 0 of the union"):
+        choose(group(1, 2), source="regular", objective=objective(), rewards=torch.zeros(3))
 
 
 def test_old_logprobs_and_weights_follow_the_mode_of_the_source() -> None:

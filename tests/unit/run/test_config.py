@@ -83,7 +83,6 @@ def test_another_name_replaces_the_whole_section() -> None:
         ("objective.policy_loss.clip_hi=0.3", ["objective.policy_loss.clip_hi", "clip_high"]),
         ("objective.exploration.temperature=-1", ["objective.exploration.temperature"]),
         ("rollout.top_p=0.9", ["rollout.top_p = 0.9", "Set rollout.top_p = 1.0"]),
-        ("objective.kl.place=reward", ["objective.kl.place = 'reward'", "Set objective.kl.place = loss"]),
         ("reward.format=xml", ["reward.format = 'xml'"]),
         ("reward.accuracy_weight=0", ["both weights are 0", "set accuracy_weight = 1.0"]),
         ("nonsense", ["'nonsense' is no override", "KEY=VALUE"]),
