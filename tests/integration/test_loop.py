@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -54,6 +55,22 @@ def _load(folder: Path, circle: Circle) -> TrainState:
     state, moments = load_checkpoint(folder, render=circle.render)
     restore_moments(circle.optimizer, circle.policy.model.named_parameters(), moments)
     return state
+
+
+def test_without_a_penalty_no_copy_of_the_reference_is_in_memory(tiny_model: TinyModel) -> None:
+    def models_while(circle: Circle) -> int:
+        gc.collect()
+        kind = type(circle.policy.model)
+        return sum(type(item) is kind for item in gc.get_objects())
+
+    gc.collect()
+    folder = tiny_model("qwen2_5_vl")
+    without = tiny_circle(folder, "dapo")
+    alone = models_while(without)
+    held = tiny_circle(folder, "grpo")
+    assert without.reference is None
+    assert held.reference is not None
+    assert models_while(held) == alone + 2  # the new policy and its reference
 
 
 @pytest.fixture(scope="module")

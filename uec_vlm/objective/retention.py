@@ -15,7 +15,7 @@ from torch import Tensor
 
 from uec_vlm.objective.ranges import Count, CountOrZero, Finite, NonNegative
 
-Truncated = Literal["keep", "drop_positive", "drop"]
+Truncated = Literal["keep", "drop_positive", "drop", "mask"]
 
 
 def everything(
@@ -28,7 +28,8 @@ def everything(
     """Keeps all, those with zero advantage too (GRPO: they count in the denominators).
 
     truncated_answers: what happens to completions that the length limit cut: "keep"; "drop_positive": those with A > 0
-    go; "drop": all go (DAPO calls the last overlong filtering).
+    go; "drop": all go (DAPO calls this overlong filtering); "mask": all stay in the denominators with advantage 0
+    (`choose` sets it): no policy gradient, but KL and entropy term act on them.
     """
     return _without_truncated(torch.ones_like(truncated), advantages, truncated, truncated_answers)
 
@@ -112,7 +113,7 @@ def refill(
 def _without_truncated(
     kept: Bool[Tensor, " G"], advantages: Float[Tensor, " G"], truncated: Bool[Tensor, " G"], what: Truncated
 ) -> Bool[Tensor, " G"]:
-    if what == "keep":
+    if what in ("keep", "mask"):
         return kept
     if what == "drop":
         return kept & ~truncated

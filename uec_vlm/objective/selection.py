@@ -22,7 +22,7 @@ class Choice:
     """Which completions of a group are kept, before anything is scored for them.
 
     advantages: of all G. kept: True stays. dropped: how many went, by reason ("no_advantage", "below_threshold",
-    "truncated").
+    "truncated"). The advantage of a truncated completion is 0 where retention masks it.
     """
 
     advantages: Float[Tensor, " G"]
@@ -100,6 +100,8 @@ def choose(
     truncated = torch.tensor([item.rollout.finish == "length" for item in group], dtype=torch.bool)
     retain = objective.retention_regular if source == "regular" else objective.retention_extra
     kept = retain(advantages, accuracies, truncated)
+    if settings_of(retain).get("truncated_answers") == "mask":
+        advantages = advantages.masked_fill(truncated, 0.0)
     kept_if_finished = retain(advantages, accuracies, torch.zeros_like(truncated)) if truncated.any() else kept
     dropped: Counter[str] = Counter()
     for stays, would_stay, value in zip(kept.tolist(), kept_if_finished.tolist(), advantages.tolist(), strict=True):

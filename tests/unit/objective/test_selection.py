@@ -60,6 +60,16 @@ def test_a_truncated_success_goes_and_is_counted() -> None:
     assert found.dropped == {"truncated": 1}
 
 
+def test_a_masked_truncated_answer_stays_in_the_denominators_without_an_advantage() -> None:
+    items = [judged(1.0, finish="length"), judged(1.0), judged(0.0)]
+    masked = objective(retention={"regular": {"name": "everything", "truncated_answers": "mask"}})
+    found = choose(items, source="regular", objective=masked)
+    kept = choose(items, source="regular", objective=objective())
+    assert found.indices == [0, 1, 2]
+    assert float(found.advantages[0]) == 0.0 < float(kept.advantages[0])
+    assert torch.equal(found.advantages[1:], kept.advantages[1:])
+
+
 def test_what_is_dropped_is_counted_by_reason() -> None:
     uniform = choose(group(5, 5), source="regular", objective=of_preset("uec"))
     assert (uniform.indices, uniform.dropped) == ([], {"no_advantage": 5})
