@@ -87,7 +87,7 @@ def build_folder(folder: Path, size: Size, *, seed: int = 0) -> Path:
         "depth": size.vision_depth,
         "hidden_size": size.vision_hidden,
         "intermediate_size": 2 * size.vision_hidden,
-        "num_heads": 4,
+        "num_heads": size.vision_hidden // 32,
         "window_size": 112,
         "fullatt_block_indexes": list(range(size.vision_depth)),
         "out_hidden_size": size.hidden,
