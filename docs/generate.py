@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import NoneType, UnionType
@@ -84,8 +85,27 @@ def _shown(default: Any) -> str:
     return f"`{default}`".replace("None", "null")
 
 
+def families_section() -> str:
+    """The README's table of model families, from the declarations of the suite that tests them."""
+    sys.path.insert(0, str(ROOT))
+    from tests.contracts.family_suite import families_table
+
+    return families_table()
+
+
+def with_section(text: str, name: str, body: str) -> str:
+    """The text with what stands between `<!-- NAME -->` and `<!-- /NAME -->` replaced."""
+    before, _, rest = text.partition(f"<!-- {name} -->\n")
+    _, _, after = rest.partition(f"<!-- /{name} -->")
+    return f"{before}<!-- {name} -->\n{body}\n<!-- /{name} -->{after}"
+
+
 PAGES = {"docs/metrics.md": metrics_page, "docs/configuration.md": keys_page}
+README_SECTIONS = {"families": families_section}
 
 if __name__ == "__main__":
     for path, page in PAGES.items():
         (ROOT / path).write_text(page(), encoding="utf-8")
+    readme = ROOT / "README.md"
+    for name, section in README_SECTIONS.items():
+        readme.write_text(with_section(readme.read_text(encoding="utf-8"), name, section()), encoding="utf-8")

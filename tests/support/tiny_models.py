@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image, ImageDraw
 from tokenizers.pre_tokenizers import ByteLevel
-
-VISION_FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
-TEXT_FAMILIES = ("qwen2", "qwen3", "llama")
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",
@@ -47,6 +45,57 @@ _TEXT_SHAPE: dict[str, Any] = {
     "pad_token_id": 256,
 }
 _MROPE = {"rope_type": "default", "mrope_section": [2, 2, 2], "rope_theta": 10000.0}
+_EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "decoder_sparse_step": 1}
+_TOWER: dict[str, Any] = {"depth": 2, "num_heads": 2, "initializer_range": 0.1}
+_TOWER_OF_3 = {
+    **_TOWER,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "out_hidden_size": 48,
+    "num_position_embeddings": 64,
+    "deepstack_visual_indexes": [0, 1],
+}
+
+
+@dataclass(frozen=True)
+class TinyFamily:
+    """What a tiny model of a family is made of.
+
+    name: of its classes in transformers, `<name>Config` and so on. text: settings of its language model beside
+    `_TEXT_SHAPE`. vision: settings of its tower, None for a text-only family. patch: side of an image patch.
+    """
+
+    name: str
+    text: Mapping[str, Any] = field(default_factory=dict)
+    vision: Mapping[str, Any] | None = None
+    patch: int = 14
+    processor: str = ""
+
+
+_TOWER_OF_2 = {**_TOWER, "embed_dim": 32, "hidden_size": 48, "mlp_ratio": 2}
+_TOWER_OF_2_5 = {
+    **_TOWER,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "out_hidden_size": 48,
+    "fullatt_block_indexes": [1],
+}
+_TEXT_OF_3 = {"head_dim": 12, "rope_parameters": {**_MROPE, "mrope_interleaved": True}}
+
+TINY_FAMILIES: dict[str, TinyFamily] = {
+    "qwen2_vl": TinyFamily("Qwen2VL", {"rope_parameters": _MROPE}, _TOWER_OF_2, processor="Qwen2VL"),
+    "qwen2_5_vl": TinyFamily("Qwen2_5_VL", {"rope_parameters": _MROPE}, _TOWER_OF_2_5, processor="Qwen2_5_VL"),
+    "qwen3_vl": TinyFamily("Qwen3VL", _TEXT_OF_3, _TOWER_OF_3, patch=16, processor="Qwen3VL"),
+    "qwen3_vl_moe": TinyFamily("Qwen3VLMoe", {**_TEXT_OF_3, **_EXPERTS}, _TOWER_OF_3, patch=16, processor="Qwen3VL"),
+    "qwen2": TinyFamily("Qwen2"),
+    "qwen2_moe": TinyFamily("Qwen2Moe", {**_EXPERTS, "shared_expert_intermediate_size": 32}),
+    "qwen3": TinyFamily("Qwen3", {"head_dim": 12}),
+    "qwen3_moe": TinyFamily("Qwen3Moe", {"head_dim": 12, **_EXPERTS}),
+    "llama": TinyFamily("Llama"),
+    "mistral": TinyFamily("Mistral", {"sliding_window": None}),
+}
+VISION_FAMILIES = tuple(name for name, made in TINY_FAMILIES.items() if made.vision is not None)
+TEXT_FAMILIES = tuple(name for name, made in TINY_FAMILIES.items() if made.vision is None)
 
 
 def byte_tokenizer(*, special_tokens: Sequence[str] = SPECIAL_TOKENS) -> Any:
@@ -70,13 +119,13 @@ def build_model_folder(folder: Path, family: str, *, seed: int = 0) -> Path:
     """Write a tiny random model of `family` with tokenizer, processor, template and generation configuration."""
     tokenizer = byte_tokenizer()
     torch.manual_seed(seed)
-    model = _build_model(family, tokenizer)
+    model = _build_model(TINY_FAMILIES[family], tokenizer)
     ends = [tokenizer.convert_tokens_to_ids(name) for name in ("<|im_end|>", "<|endoftext|>")]
     model.generation_config.eos_token_id = ends
     model.generation_config.pad_token_id = ends[1]
     model.save_pretrained(folder)
     if family in VISION_FAMILIES:
-        _processor(family, tokenizer).save_pretrained(folder)
+        _processor(TINY_FAMILIES[family], tokenizer).save_pretrained(folder)
     else:
         tokenizer.save_pretrained(folder)
     return folder
@@ -96,71 +145,39 @@ def picture(width: int = 56, height: int = 56, *, seed: int = 0) -> bytes:
     return buffer.getvalue()
 
 
-def _build_model(family: str, tokenizer: Any) -> Any:
+def tiny_config(family: TinyFamily, tokenizer: Any) -> Any:
+    """The configuration of a tiny model, as transformers has it."""
     import transformers as hf
 
     vocabulary = len(tokenizer)
-    if family in TEXT_FAMILIES:
-        config_class, model_class = {
-            "qwen2": (hf.Qwen2Config, hf.Qwen2ForCausalLM),
-            "qwen3": (hf.Qwen3Config, hf.Qwen3ForCausalLM),
-            "llama": (hf.LlamaConfig, hf.LlamaForCausalLM),
-        }[family]
-        extra = {"head_dim": 12} if family == "qwen3" else {}
-        return model_class(config_class(vocab_size=vocabulary, tie_word_embeddings=True, **_TEXT_SHAPE, **extra))
-    config_class, model_class = {
-        "qwen2_vl": (hf.Qwen2VLConfig, hf.Qwen2VLForConditionalGeneration),
-        "qwen2_5_vl": (hf.Qwen2_5_VLConfig, hf.Qwen2_5_VLForConditionalGeneration),
-        "qwen3_vl": (hf.Qwen3VLConfig, hf.Qwen3VLForConditionalGeneration),
-    }[family]
-    extra = {"head_dim": 12} if family == "qwen3_vl" else {}
-    mrope = {**_MROPE, "mrope_interleaved": True} if family == "qwen3_vl" else dict(_MROPE)
+    config_class = getattr(hf, f"{family.name}Config")
+    if family.vision is None:
+        return config_class(vocab_size=vocabulary, tie_word_embeddings=True, **_TEXT_SHAPE, **family.text)
     token = tokenizer.convert_tokens_to_ids
-    config = config_class(
-        text_config={"vocab_size": vocabulary, "rope_parameters": mrope, **_TEXT_SHAPE, **extra},
-        vision_config=_vision_shape(family),
+    return config_class(
+        text_config={"vocab_size": vocabulary, **_TEXT_SHAPE, **family.text},
+        vision_config=dict(family.vision),
         image_token_id=token("<|image_pad|>"),
         video_token_id=token("<|video_pad|>"),
         vision_start_token_id=token("<|vision_start|>"),
         vision_end_token_id=token("<|vision_end|>"),
         tie_word_embeddings=True,
     )
-    return model_class(config)
 
 
-def _vision_shape(family: str) -> dict[str, Any]:
-    shared = {"depth": 2, "num_heads": 2, "initializer_range": 0.1}
-    width = _TEXT_SHAPE["hidden_size"]
-    if family == "qwen2_vl":
-        return {**shared, "embed_dim": 32, "hidden_size": width, "mlp_ratio": 2}
-    if family == "qwen2_5_vl":
-        return {
-            **shared,
-            "hidden_size": 32,
-            "intermediate_size": 48,
-            "out_hidden_size": width,
-            "fullatt_block_indexes": [1],
-        }
-    return {
-        **shared,
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "out_hidden_size": width,
-        "num_position_embeddings": 64,
-        "deepstack_visual_indexes": [0, 1],
-    }
-
-
-def _processor(family: str, tokenizer: Any) -> Any:
+def _build_model(family: TinyFamily, tokenizer: Any) -> Any:
     import transformers as hf
 
-    patch = 16 if family == "qwen3_vl" else 14
-    smallest, largest = (2 * patch) ** 2, 16 * (2 * patch) ** 2
+    kind = "ForCausalLM" if family.vision is None else "ForConditionalGeneration"
+    return getattr(hf, f"{family.name}{kind}")(tiny_config(family, tokenizer))
+
+
+def _processor(family: TinyFamily, tokenizer: Any) -> Any:
+    import transformers as hf
+
+    smallest, largest = (2 * family.patch) ** 2, 16 * (2 * family.patch) ** 2
     size = {"shortest_edge": smallest, "longest_edge": largest}
-    images = hf.Qwen2VLImageProcessor(patch_size=patch, size=size)
-    if family == "qwen3_vl":
-        videos, processor = hf.Qwen3VLVideoProcessor(), hf.Qwen3VLProcessor
-    else:
-        videos = hf.Qwen2VLVideoProcessor()
-        processor = hf.Qwen2_5_VLProcessor if family == "qwen2_5_vl" else hf.Qwen2VLProcessor
+    images = hf.Qwen2VLImageProcessor(patch_size=family.patch, size=size)
+    videos = hf.Qwen3VLVideoProcessor() if family.patch == 16 else hf.Qwen2VLVideoProcessor()
+    processor = getattr(hf, f"{family.processor}Processor")
     return processor(image_processor=images, tokenizer=tokenizer, video_processor=videos, chat_template=CHAT_TEMPLATE)

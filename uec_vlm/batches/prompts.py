@@ -13,6 +13,8 @@ from uec_vlm.batches.vision import image_token_count, no_pictures, resize_pictur
 from uec_vlm.errors import ConfigError, PromptError
 from uec_vlm.records import IMAGE_PLACEHOLDER, Prompt, Sample
 
+_VIDEO_PLACEHOLDER = "<video>"
+
 
 @dataclass(frozen=True)
 class PromptSettings:
@@ -105,6 +107,11 @@ class PromptCache:
 def _check_text(sample: Sample, problem: str, sees: bool, tokenizer: Any, place: str) -> None:
     if sample.images and not sees:
         raise PromptError(f"{place}: it has {len(sample.images)} pictures, but the model reads text only.")
+    if _VIDEO_PLACEHOLDER in problem:
+        raise PromptError(
+            f"{place}: its text holds '{_VIDEO_PLACEHOLDER}', and videos are not supported. Give single pictures, one "
+            f"'{IMAGE_PLACEHOLDER}' each."
+        )
     holes = problem.count(IMAGE_PLACEHOLDER)
     if holes != len(sample.images):
         raise PromptError(

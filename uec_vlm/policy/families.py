@@ -64,7 +64,23 @@ FAMILIES: dict[str, Family] = {
     "qwen2_vl": _QWEN_VL,
     "qwen2_5_vl": _QWEN_VL,
     "qwen3_vl": _QWEN_VL,
+    "qwen3_vl_moe": _QWEN_VL,
     "qwen2": _TEXT,
+    "qwen2_moe": _TEXT,
     "qwen3": _TEXT,
+    "qwen3_moe": _TEXT,
     "llama": _TEXT,
+    "mistral": _TEXT,
+}
+
+_RECURRENT = "its linear-attention layers keep a recurrent state, which cannot be shared by the completions of a prompt"
+# Families that users will try, and why they are refused.
+REFUSED: dict[str, str] = {
+    "qwen3_5": _RECURRENT,
+    "qwen3_5_moe": _RECURRENT,
+    "qwen3_5_text": _RECURRENT,
+    "qwen3_5_moe_text": _RECURRENT,
+    "qwen3_next": _RECURRENT,
+    "qwen2_5_omni": "it hears and speaks, and no rollout here has sound",
+    "qwen3_omni_moe": "it hears and speaks, and no rollout here has sound",
 }

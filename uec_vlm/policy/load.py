@@ -11,19 +11,19 @@ import torch
 from torch import Tensor
 
 from uec_vlm.errors import ModelError
-from uec_vlm.policy.families import FAMILIES
+from uec_vlm.policy.families import FAMILIES, REFUSED
 from uec_vlm.policy.forward import backbone_of
 from uec_vlm.policy.model import Policy
 
-# Every linear layer of the language model; the vision tower and the head stay as they are.
-_ADAPTED = r"^(?!.*visual).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)$"
+# Every linear layer of the language model; the vision tower, the head and routed experts stay as they are.
+_ADAPTED = r"^(?!.*(?:visual|\.experts)).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)$"
 _VISION_CONFIG_IDS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
 _VISION_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")
 
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """A low-rank adapter on the linear layers of the language model.
+    """A low-rank adapter on the linear layers of the language model; a mixture's routed experts have none.
 
     rank: of each update, >= 1. alpha: the update is scaled by alpha / rank.
     dropout: in [0, 1); above 0 the scores in training differ from those at sampling.
@@ -107,24 +107,37 @@ def _load_config(path: str | Path) -> Any:
         raise ModelError(
             f"model '{path}': its configuration cannot be read ({error}). Give a folder with a config.json."
         ) from error
+    check_config(config, path)
+    return config
+
+
+def check_config(config: Any, path: str | Path) -> None:
+    """ModelError if a model of this transformers configuration cannot be trained here, with the reason."""
     if config.model_type not in FAMILIES:
+        reason = REFUSED.get(config.model_type)
+        why = f" ({reason})" if reason else ""
         raise ModelError(
-            f"model '{path}': the family '{config.model_type}' is not supported. Supported: {', '.join(FAMILIES)}."
+            f"model '{path}': the family '{config.model_type}' is not supported{why}. Supported: {', '.join(FAMILIES)}."
         )
     text = config.get_text_config()
-    if "sliding_attention" in (getattr(text, "layer_types", None) or ()):
+    layers = getattr(text, "layer_types", None)
+    window = getattr(text, "sliding_window", None) if layers is None else None
+    windowed = window is not None and getattr(text, "use_sliding_window", True)
+    if windowed or "sliding_attention" in (layers or ()):
         raise ModelError(
-            f"model '{path}': sliding-window attention is not supported. Set use_sliding_window to false in its config."
+            f"model '{path}': sliding-window attention is not supported. Set use_sliding_window to false in its "
+            "config, or sliding_window to null where there is no such key."
         )
-    return config
 
 
 def _load_model(path: str | Path, sees: bool, dtype: torch.dtype, attn_implementation: str) -> Any:
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
     loader = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+    # The grouped product of a mixture of experts knows no float64; models without experts ignore the setting.
+    exact = {"experts_implementation": "eager"} if dtype is torch.float64 else {}
     try:
-        return loader.from_pretrained(path, dtype=dtype, attn_implementation=attn_implementation)
+        return loader.from_pretrained(path, dtype=dtype, attn_implementation=attn_implementation, **exact)
     except (OSError, ImportError, ValueError) as error:
         raise ModelError(f"model '{path}': its weights cannot be loaded ({error}).") from error
 
