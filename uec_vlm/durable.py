@@ -19,10 +19,15 @@ MANIFEST = Path("state") / "manifest.json"
 
 
 def write_text(file: Path, text: str) -> None:
+    """`write_bytes` for text, in UTF-8."""
+    write_bytes(file, text.encode())
+
+
+def write_bytes(file: Path, data: bytes) -> None:
     """Replaces a file as a whole: a kill at any moment leaves the old one or the new one."""
     temporary = file.with_name(f".{file.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as out:
-        out.write(text)
+    with temporary.open("wb") as out:
+        out.write(data)
         out.flush()
         os.fsync(out.fileno())
     temporary.replace(file)
@@ -60,6 +65,23 @@ def whole_folder(target: Path) -> Iterator[Path]:
     temporary.rename(target)
     sync_folder(target.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def read_lines(file: Path) -> Iterator[dict[str, Any]]:
+    """The rows that `append_line` wrote, in order; a last line that a kill tore is left out.
+
+    ValueError, naming file and line, where a line before the last is no JSON.
+    """
+    lines = file.read_bytes().split(b"\n") if file.is_file() else []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line) if line else None
+        except ValueError as error:
+            if number == len(lines):
+                return
+            raise ValueError(f"{file} line {number}: {error}") from error
+        if row is not None:
+            yield row
 
 
 def tidy(parent: Path) -> None:

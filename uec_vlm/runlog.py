@@ -12,22 +12,28 @@ report/                 what `uec-vlm report` draws
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from uec_vlm.durable import append_line, write_text
+from filelock import FileLock, Timeout
+
+from uec_vlm.durable import append_line, read_lines, write_bytes, write_text
 from uec_vlm.errors import RunError
 from uec_vlm.metrics import check_row
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PACKAGES = (
     "uec-vlm", "torch", "torchvision", "transformers", "qwen-vl-utils", "accelerate", "deepspeed", "datasets", "peft",
     "pillow", "sympy", "numpy", "pydantic",
@@ -66,11 +72,11 @@ class RunFolder:
 
     def metrics(self) -> list[dict[str, float]]:
         """All rows of `metrics.jsonl`, in order."""
-        return list(_rows(self.metrics_file))
+        return _rows(self.metrics_file)
 
     def evaluations(self) -> list[dict[str, Any]]:
         """All rows of `evaluations.jsonl`, in order."""
-        return list(_rows(self.path / "evaluations.jsonl"))
+        return _rows(self.path / "evaluations.jsonl")
 
     def forget_after(self, step: int) -> None:
         """Drops what was logged after a step: a resumed run writes it again."""
@@ -90,7 +96,9 @@ class RunFolder:
         folder = self.path / "rollouts"
         stored = [{**row, "images": [self._store(image) for image in row["images"]]} for row in rows]
         folder.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.Table.from_pylist(stored), folder / f"step_{step:06d}.parquet")
+        whole = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist(stored), whole)
+        write_bytes(folder / f"step_{step:06d}.parquet", whole.getvalue())
 
     def rollouts(self, step: int | None = None) -> list[dict[str, Any]]:
         """The trajectories dumped at a step (None: the newest dump); an empty list if there are none."""
@@ -107,24 +115,73 @@ class RunFolder:
         target = self.path / "rollouts" / "images" / name
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(image)
+            write_bytes(target, image)
         return f"images/{name}"
 
 
-def open_run(path: str | Path, *, resume: bool, config_yaml: str) -> RunFolder:
+def open_run(path: str | Path, *, resume: bool, config_yaml: str, anew: bool = False) -> RunFolder:
     """Makes a new run folder, or opens an old one to resume it.
 
+    anew: a run that was killed before its first checkpoint is begun again, and what it logged is dropped.
     RunError if a new run would write into a folder that already has a run, or a resumed one has none.
     """
     folder = RunFolder(Path(path))
     if resume and not folder.metrics_file.is_file():
         raise RunError(f"{path}: there is no run to resume here (metrics.jsonl is missing); leave --resume away.")
-    if not resume and folder.metrics_file.is_file():
+    if not resume and not anew and folder.metrics_file.is_file():
         raise RunError(f"{path} already holds a run; choose run.dir=..., delete the folder, or continue with --resume.")
     folder.path.mkdir(parents=True, exist_ok=True)
     write_text(folder.path / "config.yaml", config_yaml)
     write_text(folder.path / "environment.json", json.dumps(environment(), indent=2) + "\n")
+    if not resume:
+        folder.forget_after(-1)
     return folder
+
+
+@contextmanager
+def sole_writer(path: str | Path) -> Iterator[None]:
+    """Holds the lock of a run folder, which is made if need be; the system frees it when its process ends.
+
+    RunError, naming the holder, if another run is writing there.
+    """
+    folder = Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock, holder = FileLock(folder / ".lock"), folder / ".lock.holder"
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        known = holder.read_text(encoding="utf-8") if holder.is_file() else "of another user"
+        raise RunError(
+            f"{path} is being written by another run (process {known}). Wait until it ends, end it, or choose another "
+            "folder with run.dir=..."
+        ) from None
+    try:
+        write_text(holder, f"{os.getpid()} on {platform.node()}")
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def full_disk_told(path: Path) -> Iterator[None]:
+    """Turns "no space left", of whichever library, into a RunError that says where and what to do."""
+    try:
+        yield
+    except Exception as error:
+        if not _is_full(error):
+            raise
+        free = shutil.disk_usage(path).free / 2**20
+        raise RunError(
+            f"{path} cannot be written: {error} ({free:.0f} MiB free). What was saved before is unharmed. Free some "
+            "space (checkpoint.keep_last, log.rollouts_every say how much a run keeps), then give the same command "
+            "with --resume auto."
+        ) from error
+
+
+def _is_full(error: Exception) -> bool:
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return True
+    return any(f"os error {number}" in str(error) for number in _FULL)  # safetensors' way to say it
 
 
 def read_run(path: str | Path) -> RunFolder:
@@ -164,7 +221,8 @@ def _commit() -> str | None:
     return shown.stdout.strip()
 
 
-def _rows(file: Path) -> Iterator[dict[str, Any]]:
-    if file.is_file():
-        for line in file.read_text(encoding="utf-8").splitlines():
-            yield json.loads(line)
+def _rows(file: Path) -> list[dict[str, Any]]:
+    try:
+        return list(read_lines(file))
+    except ValueError as error:
+        raise RunError(f"{error}. The file was altered after the run wrote it; take the line out.") from None
