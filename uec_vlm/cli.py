@@ -7,10 +7,11 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand
 
 from uec_vlm.errors import UecError
 
@@ -39,9 +40,11 @@ def _plainly(command: Callable[..., None]) -> Callable[..., None]:
             command(*args, **kwargs)
         except UecError as error:
             Console(stderr=True).print(f"uec-vlm: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-            raise typer.Exit(2) from None
+            raise typer.Exit(error.status) from None
         except KeyboardInterrupt:
-            Console(stderr=True).print("uec-vlm: interrupted; a run goes on from its newest checkpoint with --resume")
+            Console(stderr=True).print(
+                "uec-vlm: interrupted; a run goes on from its newest checkpoint with --resume auto"
+            )
             raise typer.Exit(130) from None
 
     return wrapped
@@ -53,14 +56,30 @@ def _silence_libraries() -> None:
     logging.getLogger("DeepSpeed").addFilter(lambda record: "Setting accelerator to CPU" not in record.getMessage())
 
 
-@app.command()
+class _Train(TyperCommand):
+    """`train`, whose `--resume` may stand alone: it means `--resume newest` then."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put in the word that is left out."""
+        whole: list[str] = []
+        for place, word in enumerate(args):
+            alone = word == "--resume" and args[place + 1 : place + 2] not in (["newest"], ["auto"])
+            whole += [word, "newest"] if alone else [word]
+        return super().parse_args(ctx, whole)
+
+
+@app.command(cls=_Train)
 @_plainly
 def train(
     config: ConfigPath,
     overrides: Overrides = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run in run.dir from its newest checkpoint.")
-    ] = False,
+        Literal["newest", "auto"] | None,
+        typer.Option(
+            help="Continue the run in run.dir: newest (or no word) from its newest whole checkpoint, auto also anew "
+            "where it has none yet."
+        ),
+    ] = None,
 ) -> None:
     """Train a policy with reinforcement learning and write a run folder.
 

@@ -162,6 +162,7 @@ class UpdateSection(Section):
 
     sequences_per_optimizer_step: None makes one optimizer step of a training batch.
     micro_batch_tokens: prompt tokens (once per prompt) plus completion tokens of one forward and backward.
+    max_skipped: the run stops when so many optimizer steps in a row had a loss or gradient that is not finite.
     """
 
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-6
@@ -172,6 +173,7 @@ class UpdateSection(Section):
     sequences_per_optimizer_step: Positive | None = None
     epochs: Positive = 1
     micro_batch_tokens: Positive = 16_384
+    max_skipped: Positive = 5
 
 
 class EvaluateSection(Section):
@@ -195,10 +197,11 @@ class LogSection(Section):
 
 
 class CheckpointSection(Section):
-    """Checkpoints every `every` steps (0: only at the end); the newest `keep_last` and the best are kept."""
+    """Checkpoints every `every` steps (0: only at the end); the newest `keep_last` and best `keep_best` are kept."""
 
     every: Count = 0
     keep_last: Positive = 2
+    keep_best: Positive = 1
 
 
 class RunConfig(Section):

@@ -2,7 +2,9 @@
 
 
 class UecError(Exception):
-    """Anything that the user can mend; the command line prints it without a traceback."""
+    """Anything that the user can mend; the command line prints it without a traceback and exits with `status`."""
+
+    status = 2
 
 
 class ConfigError(UecError):
@@ -31,3 +33,15 @@ class CheckpointError(UecError):
 
 class RunError(UecError):
     """A run folder that cannot be used as asked."""
+
+
+class RunStopped(UecError):
+    """A run that ended because it was asked to: the message says what is saved and how to go on.
+
+    status: 128 plus the number of the signal.
+    """
+
+    def __init__(self, message: str, *, signal: int) -> None:
+        """Keep the message and the signal's number."""
+        super().__init__(message)
+        self.status = 128 + signal

@@ -113,10 +113,11 @@ def find(name: str) -> Metric:
 
 @dataclass
 class StepReport:
-    """Measurements of one step, collected as (total, weight) and reduced once."""
+    """Measurements of one step, collected as (total, weight) and reduced once; notes say in words what happened."""
 
     totals: dict[str, float] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def add(self, name: str, total: float, weight: float = 1.0) -> None:
         """Adds a measurement; a mean is total / weight, so `total` is the sum over what `weight` counts."""

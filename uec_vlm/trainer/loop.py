@@ -14,7 +14,7 @@ from uec_vlm.trainer.circle import Circle
 from uec_vlm.trainer.collect import Chosen, choose_extra, choose_regular, explore, sample_regular
 from uec_vlm.trainer.dump import dump_rows
 from uec_vlm.trainer.observe import observe_regular, realised_dh, report_state
-from uec_vlm.trainer.seeds import generator_for
+from uec_vlm.trainer.seeds import generator_for, set_global_generators
 from uec_vlm.trainer.state import TrainState
 from uec_vlm.trainer.timing import timed
 from uec_vlm.trainer.update import Work, refreshed, update
@@ -39,6 +39,7 @@ def train(circle: Circle, state: TrainState, *, last_step: int) -> Iterator[Turn
     circle.engine.load_weights(circle.policy, version=state.optimizer_steps)
     while state.step < last_step:
         step, report = state.step + 1, StepReport()
+        set_global_generators(circle.settings.seed, "step", step)
         groups, trainable, drawn = sample_regular(circle, drawn=state.drawn, step=step, report=report)
         scores, entropy = observe_regular(circle, groups, report)
         controller = circle.objective.controller(state.controller, entropy)

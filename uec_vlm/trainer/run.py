@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,23 +12,25 @@ from typing import Any
 from rich.console import Console
 from torch.utils.tensorboard import SummaryWriter
 
-from uec_vlm.config import RunConfig, dump_config, parse_config
-from uec_vlm.errors import CheckpointError, ConfigError
+from uec_vlm.config import RunConfig, dump_config
+from uec_vlm.errors import CheckpointError, RunError, RunStopped
 from uec_vlm.metrics import StepReport
 from uec_vlm.policy import save_policy
 from uec_vlm.reports.summary import print_summary, write_report
-from uec_vlm.runlog import RunFolder, open_run
+from uec_vlm.runlog import RunFolder, full_disk_told, open_run, sole_writer
 from uec_vlm.trainer.build import Splits, build_circle, build_policy, first_state, resolve
+from uec_vlm.trainer.checkpoints import best_step, prune, refuse_broken_weights
 from uec_vlm.trainer.circle import Circle
 from uec_vlm.trainer.evaluate import Evaluation, HeldOut, evaluate
+from uec_vlm.trainer.inputs import input_hashes, refuse_other_inputs
 from uec_vlm.trainer.loop import Turn, train
 from uec_vlm.trainer.moments import named_moments, restore_moments
 from uec_vlm.trainer.progress import progress
-from uec_vlm.trainer.state import TrainState, load_checkpoint, newest_checkpoint, save_checkpoint, step_of
+from uec_vlm.trainer.resume import Resume, choose_checkpoint, refuse_other_run
+from uec_vlm.trainer.seeds import set_global_generators
+from uec_vlm.trainer.state import TrainState, inputs_of, load_checkpoint, save_checkpoint, step_of
+from uec_vlm.trainer.stopping import HOW_TO_GO_ON, Stopper, listening
 from uec_vlm.trainer.timing import timed
-
-# What may differ between a run and its continuation: how long it goes, how often it saves, where it lies.
-_MAY_CHANGE = ("run.steps", "run.dir", "checkpoint.every", "checkpoint.keep_last", "log.rollouts_every")
 
 
 @dataclass(frozen=True)
@@ -40,25 +42,45 @@ class Run:
     circle: Circle
     splits: Splits
     console: Console
+    inputs: Mapping[str, str]
+
+    def tell(self, text: str) -> None:
+        """Prints a line."""
+        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
-def run_training(config: RunConfig, *, resume: bool, console: Console) -> RunFolder:
-    """Trains as configured and returns the run folder. UecError with the remedy for whatever the user can mend."""
+def run_training(config: RunConfig, *, resume: Resume | None, console: Console) -> RunFolder:
+    """Trains as configured and returns the run folder. UecError with the remedy for whatever the user can mend.
+
+    resume: where a run goes on from (see `Resume`); None begins one. RunStopped after SIGTERM or SIGINT.
+    """
     config = resolve(config)
     path = Path(config.run.dir or f"runs/{config.run.name}")
-    checkpoint = newest_checkpoint(path / "checkpoints") if resume else None
-    if checkpoint is not None:
-        _refuse_other_run(config, path)
-    folder = open_run(path, resume=resume, config_yaml=dump_config(config))
-    console.print(f"run folder: {folder.path}", highlight=False, soft_wrap=True)
+    if resume == "newest" and not path.is_dir():
+        raise CheckpointError(f"{path} holds no checkpoint: there is no such folder. Start anew without --resume.")
+    with sole_writer(path), listening() as stopper, full_disk_told(path):
+        return _run(config, path, resume=resume, console=console, stopper=stopper)
+
+
+def _run(config: RunConfig, path: Path, *, resume: Resume | None, console: Console, stopper: Stopper) -> RunFolder:
+    tell = functools.partial(console.print, highlight=False, soft_wrap=True, markup=False)
+    checkpoint = choose_checkpoint(path / "checkpoints", resume, tell)
+    if checkpoint is not None or (resume == "auto" and (path / "metrics.jsonl").is_file()):
+        refuse_other_run(config, path)
+    anew = resume == "auto" and checkpoint is None
+    folder = open_run(path, resume=checkpoint is not None, anew=anew, config_yaml=dump_config(config))
+    tell(f"run folder: {folder.path}")
+    set_global_generators(config.run.seed, "build")
     circle, splits = build_circle(config, checkpoint=checkpoint)
     for reason in splits.refused:
-        console.print(f"refused: {reason}", highlight=False, soft_wrap=True)
-    run = Run(folder, config, circle, splits, console)
+        tell(f"refused: {reason}")
+    reads_model = circle.reference is not None or circle.policy.has_adapter
+    run = Run(folder, config, circle, splits, console, input_hashes(config, reads_model=reads_model))
     _introduce(run)
     with _tensorboard(run, purge_after=step_of(checkpoint) if checkpoint is not None else None) as board:
         state = _resume(run, checkpoint) if checkpoint is not None else _begin(run, board)
-        _train(run, state, board)
+        with stopper.finishing():
+            _train(run, state, board, stopper)
     _finish(run)
     return folder
 
@@ -92,15 +114,18 @@ def _begin(run: Run, board: SummaryWriter | None) -> TrainState:
 
 
 def _resume(run: Run, checkpoint: Path) -> TrainState:
+    refuse_other_inputs(inputs_of(checkpoint), run.inputs, place=str(checkpoint))
     state, moments = load_checkpoint(checkpoint, render=run.circle.render)
     restore_moments(run.circle.optimizer, run.circle.policy.model.named_parameters(), moments)
     run.folder.forget_after(state.step)
-    run.console.print(f"resumed at step {state.step} from {checkpoint}", highlight=False)
+    _prune(run)
+    run.tell(f"resumed at step {state.step} from {checkpoint}")
     return state
 
 
-def _train(run: Run, state: TrainState, board: SummaryWriter | None) -> None:
+def _train(run: Run, state: TrainState, board: SummaryWriter | None, stopper: Stopper) -> None:
     last = run.config.run.steps
+    skipped = skipped_in_a_row(run.folder.metrics())
     with progress(run.console, done=state.step, total=last) as show:
         for turn in train(run.circle, state, last_step=last):
             step, report = turn.state.step, turn.report
@@ -111,10 +136,38 @@ def _train(run: Run, state: TrainState, board: SummaryWriter | None) -> None:
             row = report.row()
             _log(run, board, step, row)
             _dump(run, turn)
+            for note in report.notes:
+                run.tell(f"step {step}: {note}")
             every = run.config.checkpoint.every
-            if improved or step == last or (every and step % every == 0):
+            if improved or step == last or (every and step % every == 0) or stopper.asked is not None:
                 _save(run, turn.state)
             show(step, row)
+            skipped = skipped_in_a_row([row], before=skipped)
+            _refuse_endless_skips(run, skipped, step)
+            if stopper.asked is not None:
+                saved = run.folder.checkpoints / f"step_{step}"
+                raise RunStopped(
+                    f"stopped after step {step} of {last}, saved in {saved}: {HOW_TO_GO_ON}", signal=stopper.asked
+                )
+
+
+def skipped_in_a_row(rows: Sequence[Mapping[str, float]], *, before: int = 0) -> int:
+    """Optimizer steps skipped since the last one that was made, as the rows of the steps tell."""
+    count = before
+    for row in rows:
+        count = 0 if row.get("update/optimizer_steps", 0) else count
+        count += int(row.get("update/skipped", 0))
+    return count
+
+
+def _refuse_endless_skips(run: Run, skipped: int, step: int) -> None:
+    if skipped >= run.config.update.max_skipped:
+        raise RunError(
+            f"step {step}: {skipped} optimizer steps in a row were skipped because loss or gradient was not finite "
+            f"(update.max_skipped = {run.config.update.max_skipped}). The weights are those before them; the newest "
+            f"checkpoint in {run.folder.checkpoints} is good. Begin a new run from it (model.path=...) with a lower "
+            "update.learning_rate, or in float32."
+        )
 
 
 def _finish(run: Run) -> None:
@@ -122,7 +175,7 @@ def _finish(run: Run) -> None:
     last = run.config.run.steps
     if not _evaluated(run, "validation", last):
         _validate(run, last, StepReport())
-    chosen = best_step(run.folder)
+    chosen = best_step(run.folder, run.tell)
     if run.splits.test is not None and not _evaluated(run, "test", chosen):
         if chosen != last:
             checkpoint = run.folder.checkpoints / f"step_{chosen}"
@@ -133,18 +186,6 @@ def _finish(run: Run) -> None:
         _test(run, chosen)
     write_report(run.folder)
     print_summary(run.folder, run.console)
-
-
-def best_step(folder: RunFolder) -> int:
-    """The step whose checkpoint did best on validation, the later one of equals; CheckpointError without any."""
-    scores = {
-        row["step"]: sum(row["correct"])
-        for row in folder.evaluations()
-        if row["split"] == "validation" and (folder.checkpoints / f"step_{row['step']}").is_dir()
-    }
-    if not scores:
-        raise CheckpointError(f"{folder.checkpoints} holds no checkpoint that was evaluated on validation.")
-    return int(max(scores, key=lambda step: (scores[step], step)))
 
 
 def _validate(run: Run, step: int, report: StepReport) -> bool:
@@ -201,6 +242,7 @@ def _spread(rows: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, 
 
 def _save(run: Run, state: TrainState) -> None:
     policy = run.circle.policy
+    refuse_broken_weights(policy, step=state.step)
     trainable = None
     if policy.has_adapter:
         trainable = {name: p for name, p in policy.model.named_parameters() if p.requires_grad}
@@ -210,18 +252,13 @@ def _save(run: Run, state: TrainState) -> None:
         named_moments(run.circle.optimizer, policy.model.named_parameters()),
         save_weights=lambda target: save_policy(policy, target),
         trainable=trainable,
+        inputs=run.inputs,
     )
-    _prune(run, state.step)
+    _prune(run)
 
 
-def _prune(run: Run, step: int) -> None:
-    """Keeps the newest `keep_last` checkpoints and the best one."""
-    folders = sorted(run.folder.checkpoints.glob("step_*"), key=step_of)
-    with contextlib.suppress(CheckpointError):
-        best = best_step(run.folder)
-        folders = [folder for folder in folders if step_of(folder) != best]
-    for old in folders[: -run.config.checkpoint.keep_last]:
-        shutil.rmtree(old)
+def _prune(run: Run) -> None:
+    prune(run.folder, keep_last=run.config.checkpoint.keep_last, keep_best=run.config.checkpoint.keep_best)
 
 
 @contextlib.contextmanager
@@ -235,31 +272,3 @@ def _tensorboard(run: Run, *, purge_after: int | None) -> Iterator[SummaryWriter
         yield board
     finally:
         board.close()
-
-
-def _refuse_other_run(config: RunConfig, path: Path) -> None:
-    """ConfigError if the configuration of a resumed run differs in anything that matters."""
-    import yaml
-
-    stored = path / "config.yaml"
-    if not stored.is_file():
-        raise CheckpointError(f"{stored} is missing, so the run cannot be known again; start anew.")
-    tree = yaml.safe_load(stored.read_text(encoding="utf-8"))
-    old = parse_config(tree, RunConfig, place=str(stored), name=config.run.name)
-    changed = _differences(old.model_dump(mode="json"), config.model_dump(mode="json"))
-    wrong = sorted(key for key in changed if key not in _MAY_CHANGE)
-    if wrong:
-        raise ConfigError(
-            f"{path} was begun with other settings: {', '.join(f'{key} = {changed[key]!r}' for key in wrong)}. "
-            "Give the settings it was begun with, or start a new run with run.dir=..."
-        )
-
-
-def _differences(old: Any, new: Any, place: str = "") -> dict[str, Any]:
-    """Dotted keys whose values differ, with the old value."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        found: dict[str, Any] = {}
-        for key in {**old, **new}:
-            found |= _differences(old.get(key), new.get(key), f"{place}.{key}" if place else str(key))
-        return found
-    return {} if old == new else {place: old}

@@ -50,11 +50,13 @@ def save_checkpoint(
     *,
     save_weights: Callable[[Path], object],
     trainable: Mapping[str, Tensor] | None = None,
+    inputs: Mapping[str, str] | None = None,
 ) -> None:
     """Writes `folder` atomically: the weights as transformers loads them, beside `state/`.
 
     moments: by parameter, as `named_moments` gives them (gathered, where the optimizer is sharded).
     trainable: trainable parameters by name, stored apart when the weights alone do not restore them (adapters).
+    inputs: hashes of what the run reads beside the checkpoint (`input_hashes`).
     """
     with whole_folder(folder) as temporary:
         inner = temporary / "state"
@@ -66,7 +68,12 @@ def save_checkpoint(
         waiting = [("queue", t) for t in state.queue] + [("replay", t) for t in state.replay.trajectories]
         write_trajectories(inner, waiting)
         counters = {"step": state.step, "drawn": state.drawn, "optimizer_steps": state.optimizer_steps}
-        kept = {**counters, "controller": state.controller.to_json(), "history": dict(state.history.in_vain)}
+        kept = {
+            **counters,
+            "inputs": dict(inputs or {}),
+            "controller": state.controller.to_json(),
+            "history": dict(state.history.in_vain),
+        }
         (inner / "state.json").write_text(json.dumps({"format": FORMAT, **kept}, indent=2))
 
 
@@ -93,13 +100,18 @@ def load_checkpoint(folder: Path, *, render: Callable[[Sample], Prompt]) -> tupl
     return state, load_file(inner / "optimizer.safetensors")
 
 
-def newest_checkpoint(checkpoints: Path) -> Path:
-    """The whole checkpoint with the highest step; CheckpointError if there is none."""
-    for folder in sorted(checkpoints.glob("step_*"), key=step_of, reverse=True):
-        _counters(folder)
-        if fault_of(folder) is None:
-            return folder
-    raise CheckpointError(f"{checkpoints} holds no checkpoint; set checkpoint.every, or start anew without --resume.")
+def inputs_of(folder: Path) -> dict[str, str]:
+    """The hashes of the inputs that a checkpoint was written with."""
+    inputs: dict[str, str] = _counters(folder)["inputs"]
+    return inputs
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """The checkpoints of a run, by step. CheckpointError if another version of uec-vlm wrote one."""
+    found = sorted(folder.glob("step_*"), key=step_of)
+    for checkpoint in found:
+        _counters(checkpoint)
+    return found
 
 
 def step_of(checkpoint: Path) -> int:

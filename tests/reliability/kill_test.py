@@ -1,0 +1,212 @@
+"""Kills a training at random moments, resumes it, and compares it bit by bit with the run that nobody disturbed.
+
+    python -m tests.reliability.kill_test --kills 30 --out docs/reliability_kills.md
+
+Each victim is a process forked from this one, which has loaded the libraries and computed nothing; it runs the real
+command on a configuration with all that a state has: exploration, a queue, replay, evaluation, an epoch's end, and a
+checkpoint every other step. Half of the kills are aimed into a phase (a save, an update, a replay, a rollout ...), half
+fall anywhere; every fourth run is killed twice. SIGKILL cannot be caught: nothing is flushed and nothing cleaned up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.reliability.victim import PHASES, Board, Ending, load, run
+from uec_vlm.config import config_folder
+from uec_vlm.runlog import RunFolder
+
+STEPS = 6
+SETTINGS = (
+    f"run.steps={STEPS}", "run.tensorboard=false",
+    "data.train.count=10", "data.train.families=[linear_pair, vertical_angles, parallel_lines, rectangle_area]",
+    "rollout.prompts_per_step=4", "rollout.completions_per_prompt=4", "rollout.max_new_tokens=56",
+    "objective.exploration.completions=4", "objective.replay.every=2", "objective.replay.size=0.5",
+    "objective.replay.threshold=0.2", "update.sequences_per_optimizer_step=8",
+    "evaluate.every=3", "evaluate.validation_problems=4", "evaluate.validation_samples=1", "evaluate.test_problems=4",
+    "evaluate.test_samples=1", "log.rollouts_every=2", "checkpoint.every=2",
+)  # fmt: skip
+AIMED = ("save", "update", "replay", "rollout", "explore", "evaluate", "score")
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One kill. aim: the phase it was aimed into, "anywhere" for a random moment. hit: the phase it fell into."""
+
+    aim: str
+    hit: str
+    logged: int
+    begun_again: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run with its kills, and what differed from the undisturbed run in the end."""
+
+    kills: tuple[Kill, ...]
+    differences: tuple[str, ...]
+
+
+def main() -> None:
+    """Runs the trials and prints a table; exit status 1 if one run differs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="where the table is written, beside being printed")
+    asked = parser.parse_args()
+    board = Board()
+    load(board)
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), board, random.Random(asked.seed))
+        trials: list[Trial] = []
+        while sum(len(trial.kills) for trial in trials) < asked.kills:
+            trials.append(bench.trial(len(trials), kills_left=asked.kills - sum(len(t.kills) for t in trials)))
+            print(_lines(trials[-1], len(trials)), flush=True)
+    text = table(trials, seed=asked.seed)
+    print(text)
+    if asked.out is not None:
+        asked.out.write_text(text, encoding="utf-8")
+    sys.exit(any(trial.differences for trial in trials))
+
+
+class Bench:
+    """The undisturbed run, and trials against it."""
+
+    def __init__(self, folder: Path, board: Board, chance: random.Random) -> None:
+        self.folder, self.board, self.chance = folder, board, chance
+        board.clear()
+        start = time.perf_counter()
+        ending = self._train(folder / "undisturbed")
+        assert ending.status == 0, ending.said
+        self.seconds = time.perf_counter() - start
+        self.entered, self.took = board.entered.copy(), board.seconds.copy()
+        _refuse_idle(RunFolder(folder / "undisturbed").metrics())
+
+    def trial(self, number: int, *, kills_left: int) -> Trial:
+        path = self.folder / f"trial_{number}"
+        kills: list[Kill] = []
+        wanted = min(kills_left, 2 if number % 4 == 3 else 1)
+        while True:
+            self.board.clear()
+            aim = self._aim(number) if len(kills) < wanted else None
+            ending = self._train(path, self._striker(aim) if aim is not None else None)
+            if kills:
+                kills[-1] = Kill(kills[-1].aim, kills[-1].hit, kills[-1].logged, _begun_again(ending.said))
+            if ending.status == 0:
+                break
+            assert ending.status == -signal.SIGKILL, f"status {ending.status}\n{ending.said}"
+            logged = len((path / "metrics.jsonl").read_bytes().split(b"\n")) - 1 if _has_metrics(path) else 0
+            kills.append(Kill(str(aim), self.board.phase, logged, ""))
+        found = differences(self.folder / "undisturbed", path)
+        shutil.rmtree(path)
+        return Trial(tuple(kills), tuple(found))
+
+    def _aim(self, number: int) -> str:
+        return AIMED[number // 2 % len(AIMED)] if number % 2 == 0 else "anywhere"
+
+    def _striker(self, aim: str) -> Callable[[int], None]:
+        """A function that waits for the moment and kills; it gives up when the run ends before."""
+        place = PHASES.index(aim) if aim in PHASES else 0
+        if aim == "anywhere":
+            return lambda pid: self._kill_after(pid, self.chance.uniform(0.0, self.seconds))
+        times = self.chance.randint(1, max(1, int(self.entered[place])))
+        delay = self.chance.uniform(0.0, 0.7 * self.took[place] / max(1, self.entered[place]))
+
+        def strike(pid: int) -> None:
+            while self.board.entered[place] < times and not _ended(pid):
+                time.sleep(0.0005)
+            self._kill_after(pid, delay)
+
+        return strike
+
+    def _kill_after(self, pid: int, delay: float) -> None:
+        end = time.perf_counter() + delay
+        while time.perf_counter() < end and not _ended(pid):
+            time.sleep(0.0005)
+        os.kill(pid, signal.SIGKILL)
+
+    def _train(self, path: Path, strike: Callable[[int], None] | None = None) -> Ending:
+        quickstart = str(config_folder() / "quickstart.yaml")
+        arguments = ["train", quickstart, f"run.dir={path}", *SETTINGS, "--resume", "auto"]
+        return run(arguments, self.folder / "log.txt", strike or (lambda pid: None))
+
+
+def differences(one: Path, other: Path) -> list[str]:
+    """What two runs differ in: measurements (times and memory left out), evaluations, dumps, and checkpoints' bytes."""
+    found = []
+    if _numbers(one) != _numbers(other):
+        found.append("metrics")
+    names = ["evaluations.jsonl", "config.yaml"]
+    for pattern in ("rollouts/*.parquet", "checkpoints/*/*", "checkpoints/*/state/*"):
+        here, there = ({str(p.relative_to(run)) for p in run.glob(pattern) if p.is_file()} for run in (one, other))
+        found += sorted(here ^ there)
+        names += sorted(here & there)
+    ignored = ("config.yaml",)  # holds run.dir
+    return found + [n for n in names if n not in ignored and (one / n).read_bytes() != (other / n).read_bytes()]
+
+
+def table(trials: list[Trial], *, seed: int) -> str:
+    """The trials as Markdown."""
+    kills = sum(len(trial.kills) for trial in trials)
+    equal = sum(not trial.differences for trial in trials)
+    lines = [
+        f"{kills} kills in {len(trials)} runs (`--kills {kills} --seed {seed}`); {equal} of {len(trials)} runs ended "
+        "with metrics, evaluations, dumps, weights, optimizer moments, queue and replay buffer bit-equal to the "
+        "undisturbed run.",
+        "",
+        "| run | aimed at | killed inside | rows logged | then | in the end |",
+        "|---|---|---|---|---|---|",
+    ]
+    return "\n".join([*lines, *(_lines(trial, n) for n, trial in enumerate(trials, start=1))]) + "\n"
+
+
+def _lines(trial: Trial, number: int) -> str:
+    end = "equal" if not trial.differences else "differs: " + ", ".join(trial.differences)
+    rows = [
+        f"| {number} | {kill.aim} | {kill.hit} | {kill.logged} | {kill.begun_again} | "
+        f"{end if kill is trial.kills[-1] else 'killed again'} |"
+        for kill in trial.kills
+    ]
+    return "\n".join(rows) if rows else f"| {number} | | ended before the kill | | | {end} |"
+
+
+def _refuse_idle(rows: list[dict[str, Any]]) -> None:
+    """The configuration must use all that a state holds, or the test would prove little."""
+    for name in ("explore/solved", "update/trajectories_extra", "update/trajectories_replay", "select/queue"):
+        assert sum(row.get(name, 0.0) for row in rows) > 0, name
+
+
+def _numbers(path: Path) -> list[dict[str, Any]]:
+    rows = RunFolder(path).metrics()
+    return [{k: v for k, v in row.items() if not k.startswith(("time/", "memory/"))} for row in rows]
+
+
+def _begun_again(said: str) -> str:
+    for line in said.splitlines():
+        if line.startswith("resumed at step"):
+            return f"resumed at step {line.split()[3]}"
+    return "begun anew"
+
+
+def _has_metrics(path: Path) -> bool:
+    return (path / "metrics.jsonl").is_file()
+
+
+def _ended(pid: int) -> bool:
+    """Whether a child has ended; it stays to be waited for."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+if __name__ == "__main__":
+    main()
