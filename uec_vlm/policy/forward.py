@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -47,6 +48,21 @@ def run_backbone(
 def apply_head(model: nn.Module, hidden: Float[Tensor, "M H"]) -> Float[Tensor, "M V"]:
     """Logits in the model's own precision."""
     return cast(Tensor, cast(Any, model).get_output_embeddings()(hidden))
+
+
+def whole_head(model: nn.Module) -> nn.Linear | None:
+    """The head where its weight may be read past its call; None where only the call itself is right.
+
+    That is a plain linear layer whose weight lies whole in this process: no adapter, no shard (ZeRO-3, FSDP), no hook
+    and no replaced forward that would see the call, no autocast that would change its precision.
+    """
+    head = cast(Any, model).get_output_embeddings()
+    weight = cast(Any, getattr(head, "weight", None))
+    if type(head) is not nn.Linear or type(weight) not in (Tensor, nn.Parameter) or "forward" in vars(head):
+        return None
+    whole = weight.shape == (head.out_features, head.in_features) and weight.is_floating_point()
+    hooked = any((head._forward_hooks, head._forward_pre_hooks, head._backward_hooks, head._backward_pre_hooks))
+    return head if whole and not hooked and not torch.is_autocast_enabled(weight.device.type) else None
 
 
 def drops_cache(model: nn.Module) -> bool:

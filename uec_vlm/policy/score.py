@@ -14,9 +14,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from uec_vlm.policy.forward import drops_cache, run_backbone
+from uec_vlm.policy.forward import drops_cache, run_backbone, whole_head
 from uec_vlm.policy.model import Policy
 from uec_vlm.policy.prefix import expand, pad_rows, prefill
+from uec_vlm.policy.vocabulary import HeadSettings, score_from_states
 from uec_vlm.records import CompletionBatch, TokenScores
 
 
@@ -28,18 +29,20 @@ def score(
     banned_ids: Sequence[int] | None = None,
     entropy_gradient: bool = False,
     want_entropy: bool = True,
-    chunk: int = 256,
+    chunk: int | None = None,
 ) -> TokenScores:
     """Score the completions; each distinct prompt is read once and its completions attend to it, with exact gradients.
 
     temperature: of the distribution that is scored, > 0. banned_ids: tokens outside the support (default: the
     policy's). entropy_gradient: whether `entropy` carries a gradient. want_entropy: False leaves entropy and moment
-    at 0. chunk: positions whose logits exist at a time; they are formed again in the backward pass.
+    at 0. chunk: positions whose logits exist at a time (None: what suits the device); they are formed again in the
+    backward pass.
     Under gradient checkpointing in training mode no cache can be kept: the padded form is used, to the same result.
     """
     form = _predicting_states_padded if drops_cache(policy.model) else _predicting_states_shared
     hidden = form(policy, batch)
-    return _score_states(policy, batch, hidden, temperature, banned_ids, entropy_gradient, want_entropy, chunk)
+    settings = _settings(policy, temperature, banned_ids, entropy_gradient, want_entropy, chunk)
+    return _score_states(policy, batch, hidden, settings)
 
 
 def score_padded(
@@ -50,11 +53,24 @@ def score_padded(
     banned_ids: Sequence[int] | None = None,
     entropy_gradient: bool = False,
     want_entropy: bool = True,
-    chunk: int = 256,
+    chunk: int | None = None,
 ) -> TokenScores:
     """The same as `score`, with prompt and completion in one padded row each: slower, and what tests compare with."""
     hidden = _predicting_states_padded(policy, batch)
-    return _score_states(policy, batch, hidden, temperature, banned_ids, entropy_gradient, want_entropy, chunk)
+    settings = _settings(policy, temperature, banned_ids, entropy_gradient, want_entropy, chunk)
+    return _score_states(policy, batch, hidden, settings)
+
+
+def _settings(
+    policy: Policy,
+    temperature: float,
+    banned_ids: Sequence[int] | None,
+    entropy_gradient: bool,
+    want_entropy: bool,
+    chunk: int | None,
+) -> HeadSettings:
+    banned = tuple(policy.banned_ids if banned_ids is None else banned_ids)
+    return HeadSettings(temperature, banned, entropy_gradient, want_entropy, chunk)
 
 
 def _predicting_states_shared(policy: Policy, batch: CompletionBatch) -> Float[Tensor, "B T H"]:
@@ -90,45 +106,46 @@ def _predicting_states_padded(policy: Policy, batch: CompletionBatch) -> Float[T
 
 
 def _score_states(
-    policy: Policy,
-    batch: CompletionBatch,
-    hidden: Float[Tensor, "B T H"],
-    temperature: float,
-    banned_ids: Sequence[int] | None,
-    entropy_gradient: bool,
-    want_entropy: bool,
-    chunk: int,
+    policy: Policy, batch: CompletionBatch, hidden: Float[Tensor, "B T H"], settings: HeadSettings
 ) -> TokenScores:
-    """Score where the mask is True, chunk by chunk; 0 elsewhere. Padded positions never reach the head."""
-    if temperature <= 0:
-        raise ValueError(f"temperature = {temperature}: scoring needs a temperature above 0")
-    banned = torch.tensor(
-        policy.banned_ids if banned_ids is None else tuple(banned_ids), dtype=torch.long, device=hidden.device
-    )
+    """Score where the mask is True; 0 elsewhere. Padded positions never reach the head."""
+    if settings.temperature <= 0:
+        raise ValueError(f"temperature = {settings.temperature}: scoring needs a temperature above 0")
     mask = batch.completion_mask.to(hidden.device)
     states, targets = hidden[mask], batch.completion_ids.to(hidden.device)[mask]
-    if bool(torch.isin(targets, banned).any()):
+    if bool(torch.isin(targets, torch.tensor(settings.banned_ids, dtype=torch.long, device=hidden.device)).any()):
         raise ValueError("a completion holds a banned token: its log-probability is minus infinity; pass banned_ids=()")
+    head = whole_head(policy.model)
+    if head is not None:
+        found = score_from_states(states, head.weight, head.bias, targets, settings)
+    else:
+        found = _score_through_head(policy, states, targets, settings)
+    empty = torch.zeros(mask.shape, dtype=found[0].dtype, device=hidden.device)
+    logprobs, entropy, moment = (empty.masked_scatter(mask, values) for values in found)
+    return TokenScores(logprobs=logprobs, entropy=entropy, moment=moment)
+
+
+def _score_through_head(
+    policy: Policy, states: Float[Tensor, "M H"], targets: Int[Tensor, " M"], settings: HeadSettings
+) -> tuple[Float[Tensor, " M"], Float[Tensor, " M"], Float[Tensor, " M"]]:
+    """Score by calls of the head, whatever it is: whole rows of logits, some positions at a time."""
+    banned = torch.tensor(settings.banned_ids, dtype=torch.long, device=states.device)
 
     def of_chunk(part: Tensor, part_targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         logits = policy.logits(part)
         logits = logits if logits.dtype == torch.float64 else logits.float()
-        return _of_logits(logits / temperature, part_targets, banned, entropy_gradient, want_entropy)
+        scaled = logits / settings.temperature
+        return _of_logits(scaled, part_targets, banned, settings.entropy_gradient, settings.want_entropy)
 
-    pieces = []
+    pieces, chunk = [], settings.chunk or 256
     for start in range(0, len(states), chunk):
-        arguments = (states[start : start + chunk], targets[start : start + chunk])
+        part, part_targets = states[start : start + chunk], targets[start : start + chunk]
         if torch.is_grad_enabled():
-            pieces.append(checkpoint(of_chunk, *arguments, use_reentrant=False, preserve_rng_state=False))
+            pieces.append(checkpoint(of_chunk, part, part_targets, use_reentrant=False, preserve_rng_state=False))
         else:
-            pieces.append(of_chunk(*arguments))
+            pieces.append(of_chunk(part, part_targets))
     logprobs, entropy, moment = (torch.cat(part) for part in zip(*pieces, strict=True))
-    empty = torch.zeros(mask.shape, dtype=logprobs.dtype, device=hidden.device)
-    return TokenScores(
-        logprobs=empty.masked_scatter(mask, logprobs),
-        entropy=empty.masked_scatter(mask, entropy),
-        moment=empty.masked_scatter(mask, moment),
-    )
+    return logprobs, entropy, moment
 
 
 def _of_logits(
