@@ -5,7 +5,7 @@
 """
 
 from uec_vlm.batches.collate import collate, collate_completions, on_device
-from uec_vlm.batches.micro import cut_by_tokens, cut_rollouts
+from uec_vlm.batches.micro import cut_by_tokens, cut_for_ranks, cut_rollouts
 from uec_vlm.batches.prompts import PromptCache, PromptSettings, render
 from uec_vlm.batches.sampler import draw
 from uec_vlm.batches.samples import SampleStore, load_samples
@@ -17,6 +17,7 @@ __all__ = [
     "collate",
     "collate_completions",
     "cut_by_tokens",
+    "cut_for_ranks",
     "cut_rollouts",
     "draw",
     "load_samples",

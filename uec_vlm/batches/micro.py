@@ -67,6 +67,42 @@ def cut_rollouts(rollouts: Sequence[Rollout], *, budget: int) -> list[list[int]]
     return parts
 
 
+def cut_for_ranks(rollouts: Sequence[Rollout], *, budget: int, ranks: int) -> list[list[list[int]]]:
+    """The micro-batches of each rank, as places: `ranks` lists of equal length, filled up with empty micro-batches.
+
+    The completions are dealt so that every rank gets about as many tokens, those of one prompt together as long as no
+    rank would stay without; then each share is cut as by `cut_rollouts`. One rank gets exactly `cut_rollouts`.
+    """
+    if ranks < 1:
+        raise ValueError(f"ranks = {ranks}: need at least 1")
+    if ranks == 1:
+        return [cut_rollouts(rollouts, budget=budget)]
+    cuts = []
+    for share in _deal(rollouts, ranks):
+        parts = cut_rollouts([rollouts[place] for place in share], budget=budget)
+        cuts.append([[share[place] for place in part] for part in parts])
+    rounds = max(len(parts) for parts in cuts)
+    return [parts + [[] for _ in range(rounds - len(parts))] for parts in cuts]
+
+
+def _deal(rollouts: Sequence[Rollout], ranks: int) -> list[list[int]]:
+    """Places for each rank, in rising order: the dearest piece goes to whoever has the least, the lower rank first."""
+    at_most = -(-len(rollouts) // ranks)
+    pieces: list[tuple[int, list[int]]] = []
+    for members in _members_by_prompt([rollout.prompt for rollout in rollouts]):
+        for start in range(0, len(members), at_most):
+            piece = members[start : start + at_most]
+            tokens = len(rollouts[piece[0]].prompt.token_ids) + sum(len(rollouts[p].completion_ids) for p in piece)
+            pieces.append((tokens, piece))
+    shares: list[list[int]] = [[] for _ in range(ranks)]
+    loads = [0] * ranks
+    for tokens, piece in sorted(pieces, key=lambda item: -item[0]):
+        least = loads.index(min(loads))
+        shares[least] += piece
+        loads[least] += tokens
+    return [sorted(share) for share in shares]
+
+
 def _members_by_prompt(prompts: Sequence[Prompt]) -> list[list[int]]:
     groups: dict[int, list[int]] = {}
     for member, number in enumerate(prompt_places(prompts)):

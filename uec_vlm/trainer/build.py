@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
-from torch import Tensor
 from transformers.utils.logging import disable_progress_bar
 
 from uec_vlm.batches import PromptCache, PromptSettings, load_samples, render
@@ -21,12 +20,16 @@ from uec_vlm.errors import ConfigError, DataError, PromptError
 from uec_vlm.geosynth import ProblemSet
 from uec_vlm.geosynth.asset import starter_folder
 from uec_vlm.objective import ControllerState, PromptHistory, ReplayBuffer, build_objective, resolved
-from uec_vlm.policy import LoraSettings, Policy, load_policy, prefill, score
-from uec_vlm.records import CompletionBatch, Judged, Prompt, Rollout, Sample
+from uec_vlm.policy import LoraSettings, Policy, load_policy, prefill
+from uec_vlm.records import Judged, Prompt, Rollout, Sample
 from uec_vlm.rollouts import ENGINES, RolloutEngine, SamplingSettings
 from uec_vlm.trainer.circle import Circle, StepSettings
 from uec_vlm.trainer.evaluate import EvaluationSettings, HeldOut
 from uec_vlm.trainer.judging import RewardSettings, judge_rollouts
+from uec_vlm.trainer.launch import build_learner, start_accelerator
+from uec_vlm.trainer.learner import Learner
+from uec_vlm.trainer.scoring import Scorer
+from uec_vlm.trainer.seeds import seed_for
 from uec_vlm.trainer.state import TrainState
 from uec_vlm.verifier import FORMATS, load_reward_function
 
@@ -72,11 +75,7 @@ def resolve(config: RunConfig) -> RunConfig:
 
 def build_circle(config: RunConfig, *, checkpoint: Path | None = None) -> tuple[Circle, Splits]:
     """Loads and binds everything. checkpoint: a folder whose weights replace those of `model.path` (resume)."""
-    accelerator = Accelerator(cpu=config.model.device == "cpu")
-    if accelerator.num_processes > 1:
-        raise ConfigError(
-            f"{accelerator.num_processes} processes: training in several processes is not built yet; start one."
-        )
+    accelerator = start_accelerator(config.model.device)
     objective = build_objective(config.objective)
     sources = _sources(config)  # before the model: a wrong path is told in a second, not after a minute of loading
     bench = build_bench(config, device=accelerator.device, checkpoint=checkpoint)
@@ -89,16 +88,15 @@ def build_circle(config: RunConfig, *, checkpoint: Path | None = None) -> tuple[
         betas=config.update.betas,
         weight_decay=config.update.weight_decay,
     )
+    learner = build_learner(accelerator, bench.policy, optimizer, max_grad_norm=config.update.max_grad_norm)
     circle = Circle(
-        policy=bench.policy,
+        learner=learner,
         engine=bench.engine,
         samples=usable["train"],
         render=bench.render,
         judge=bench.judge,
         objective=objective,
-        reference=_reference(config, bench.policy) if objective.needs_reference else None,
-        optimizer=accelerator.prepare(optimizer),
-        accelerator=accelerator,
+        reference=_reference(config, learner) if objective.needs_reference else None,
         settings=_step_settings(config),
     )
     return circle, Splits(_held_out(config, "validation", usable["validation"]), test, refused)
@@ -106,7 +104,7 @@ def build_circle(config: RunConfig, *, checkpoint: Path | None = None) -> tuple[
 
 def build_bench(config: RunConfig, *, device: torch.device | str, checkpoint: Path | None = None) -> Bench:
     """Policy, engine, prompts and grader: neither optimizer nor reference nor training data."""
-    policy = build_policy(config.model, config.data.prompt, device=device, checkpoint=checkpoint)
+    policy = build_policy(config.model, config.data.prompt, device=device, checkpoint=checkpoint, seed=config.run.seed)
     renderer = build_renderer(policy, config.data.prompt, cache=config.data.prompt_cache)
     return Bench(policy, build_engine(config, policy), renderer, build_judge(config))
 
@@ -131,14 +129,34 @@ def model_folder(path: str) -> str:
 
 
 def build_policy(
-    model: ModelSection, prompt: PromptSection, *, device: torch.device | str, checkpoint: Path | None = None
+    model: ModelSection,
+    prompt: PromptSection,
+    *,
+    device: torch.device | str,
+    checkpoint: Path | None = None,
+    seed: int = 0,
 ) -> Policy:
-    """Loads the policy; a checkpoint's weights take the place of the model's, an adapter is laid over them."""
+    """Loads the policy; a checkpoint's weights take the place of the model's, an adapter is laid over them.
+
+    seed: of a new adapter's weights.
+    """
     lora = LoraSettings(rank=model.lora.rank, alpha=model.lora.alpha) if model.lora is not None else None
     source = checkpoint if checkpoint is not None and lora is None else Path(model_folder(model.path))
     if source.is_dir():  # a download keeps its bar, reading a folder needs none
         disable_progress_bar()
-    policy = load_policy(
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for(seed, "adapter"))
+        policy = _load(model, prompt, source, device, lora)
+    if checkpoint is not None and lora is not None:
+        adapter = load_file(checkpoint / "state" / "trainable.safetensors")
+        policy.model.load_state_dict(adapter, strict=False)
+    return policy
+
+
+def _load(
+    model: ModelSection, prompt: PromptSection, source: Path, device: torch.device | str, lora: LoraSettings | None
+) -> Policy:
+    return load_policy(
         source if source.is_dir() else model.path,
         dtype=model.dtype,
         device=device,
@@ -149,10 +167,6 @@ def build_policy(
         gradient_checkpointing=model.gradient_checkpointing,
         lora=lora,
     )
-    if checkpoint is not None and lora is not None:
-        adapter = load_file(checkpoint / "state" / "trainable.safetensors")
-        policy.model.load_state_dict(adapter, strict=False)
-    return policy
 
 
 def build_renderer(policy: Policy, prompt: PromptSection, *, cache: int) -> Callable[[Sample], Prompt]:
@@ -202,18 +216,16 @@ def build_samples(source: DataSource, split: str) -> Sequence[Sample]:
     return store if source.first is None else store.take(range(min(source.first, len(store))))
 
 
-def _reference(config: RunConfig, policy: Policy) -> Callable[[CompletionBatch], Tensor]:
+def _reference(config: RunConfig, learner: Learner) -> Scorer:
+    """The policy that training began with: the adapter switched off, or a frozen copy."""
     temperature = config.rollout.temperature
-    if policy.has_adapter:
-
-        def switched_off(batch: CompletionBatch) -> Tensor:
-            with policy.without_adapter():
-                return score(policy, batch, temperature=temperature, want_entropy=False).logprobs
-
-        return switched_off
-    frozen = build_policy(config.model, config.data.prompt, device=policy.device)
+    if learner.policy.has_adapter:
+        together = learner.ranks.world > 1
+        around = learner.policy.without_adapter
+        return Scorer(learner.policy, temperature, run=learner.run, together=together, around=around)
+    frozen = build_policy(config.model, config.data.prompt, device=learner.policy.device)
     frozen.model.requires_grad_(False)
-    return lambda batch: score(frozen, batch, temperature=temperature, want_entropy=False).logprobs
+    return Scorer(frozen, temperature)
 
 
 def _step_settings(config: RunConfig) -> StepSettings:

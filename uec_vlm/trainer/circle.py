@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-import torch
-from accelerate import Accelerator
-from torch import Tensor
+from typing import Any
 
 from uec_vlm.objective import Objective
 from uec_vlm.policy import Policy
-from uec_vlm.records import CompletionBatch, Judged, Prompt, Rollout, Sample
+from uec_vlm.records import Judged, Prompt, Rollout, Sample
 from uec_vlm.rollouts import RolloutEngine, SamplingSettings
+from uec_vlm.trainer.learner import Learner
+from uec_vlm.trainer.ranks import Ranks
+from uec_vlm.trainer.scoring import Scorer, Sharing
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,47 @@ class StepSettings:
 
 @dataclass(frozen=True)
 class Circle:
-    """Stations and settings of a run. reference: log-probabilities of the reference policy, None where none is used."""
+    """Stations and settings of a run.
 
-    policy: Policy
+    learner: the policy under the engine that trains it. reference: the reference policy, None where none is used.
+    """
+
+    learner: Learner
     engine: RolloutEngine
     samples: Sequence[Sample]
     render: Callable[[Sample], Prompt]
     judge: Callable[[Sequence[Rollout]], list[Judged]]
     objective: Objective
-    reference: Callable[[CompletionBatch], Tensor] | None
-    optimizer: torch.optim.Optimizer
-    accelerator: Accelerator
+    reference: Scorer | None
     settings: StepSettings
+
+    @property
+    def policy(self) -> Policy:
+        """The policy, whose weights may be shards."""
+        return self.learner.policy
+
+    @property
+    def optimizer(self) -> Any:
+        """The optimizer, as accelerate prepared it."""
+        return self.learner.optimizer
+
+    @property
+    def ranks(self) -> Ranks:
+        """The processes of the run."""
+        return self.learner.ranks
+
+    @property
+    def scorer(self) -> Scorer:
+        """Scores by the policy at the training temperature."""
+        return Scorer(
+            self.policy, self.settings.sampling.temperature, run=self.learner.run, together=self.ranks.world > 1
+        )
+
+    @property
+    def sharing(self) -> Sharing:
+        """How forwards are shared out."""
+        return Sharing(self.ranks, self.render, self.settings.micro_batch_tokens)
+
+    def refill_engine(self, version: int) -> None:
+        """The rollout engine samples with the weights of now."""
+        self.engine.load_weights(self.learner.sampler(), version=version)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -22,11 +23,15 @@ from uec_vlm.objective import (
     record_exploration,
     refill,
 )
-from uec_vlm.records import Judged, Prompt, Source, Trajectory
+from uec_vlm.records import Judged, Prompt, Rollout, Source, Trajectory
+from uec_vlm.rollouts import SamplingSettings
 from uec_vlm.trainer.circle import Circle
-from uec_vlm.trainer.scoring import SequenceScores, reference_logprobs, score_rollouts
+from uec_vlm.trainer.exchange import Packed, pack_judged, pack_prompt, unpack_judged, unpack_prompt
+from uec_vlm.trainer.scoring import SequenceScores, score_logprobs, score_rollouts
 from uec_vlm.trainer.seeds import seed_for
 from uec_vlm.trainer.timing import timed
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -107,20 +112,7 @@ def explore(
         history=history,
     )
     sampling = replace(settings.sampling, temperature=rule.temperature * controller.temperature_scale)
-    with timed(report, "explore"):
-        rollouts = circle.engine.generate(
-            [groups[place].prompt for place in chosen],
-            completions=rule.completions,
-            sampling=sampling,
-            seeds=[seed_for(settings.seed, "extra", groups[place].position) for place in chosen],
-            source="extra",
-        )
-    with timed(report, "verify"):
-        judged = [tuple(circle.judge(group)) for group in rollouts]
-    extra = {
-        place: Group(groups[place].prompt, groups[place].position, "extra", group)
-        for place, group in zip(chosen, judged, strict=True)
-    }
+    extra = _extra_groups(circle, groups, chosen, sampling, report)
     solved = [any(group.accuracies) for group in extra.values()]
     _report_exploration(report, groups, extra, solved, sampling.temperature)
     return extra, record_exploration(history, [ids[place] for place in chosen], solved, step=step - 1)
@@ -183,7 +175,7 @@ def _rewards(
         return [group_rewards(group.judged, objective=objective, limit=limit) for group in groups]
     rollouts = [item.rollout for group in groups for item in group.judged]
     with timed(report, "score"):
-        references = reference_logprobs(circle.reference, rollouts, budget=circle.settings.micro_batch_tokens)
+        references = score_logprobs(circle.reference, rollouts, sharing=circle.sharing)
     rewards, start = [], 0
     for group in groups:
         own = slice(start, start + len(group.judged))
@@ -206,14 +198,7 @@ def _scored(
     """The scores of these completions of each group, by their place in it."""
     rollouts = [group.judged[index].rollout for group, indices in wanted for index in indices]
     with timed(report, "score"):
-        scores = iter(
-            score_rollouts(
-                circle.policy,
-                rollouts,
-                temperature=circle.settings.sampling.temperature,
-                budget=circle.settings.micro_batch_tokens,
-            )
-        )
+        scores = iter(score_rollouts(circle.scorer, rollouts, sharing=circle.sharing))
     return [{index: next(scores) for index in indices} for _, indices in wanted]
 
 
@@ -230,21 +215,75 @@ def _chosen(
 
 def _next_groups(circle: Circle, drawn: int, report: StepReport) -> tuple[list[Group], int]:
     settings = circle.settings
-    positions = range(drawn, drawn + settings.prompts)
     places = draw(len(circle.samples), seed=settings.seed, start=drawn, count=settings.prompts)
-    with timed(report, "data"):
-        prompts = [circle.render(circle.samples[place]) for place in places]
-    with timed(report, "rollout"):
-        rollouts = circle.engine.generate(
-            prompts,
-            completions=settings.completions,
-            sampling=settings.sampling,
-            seeds=[seed_for(settings.seed, "regular", position) for position in positions],
-        )
+    asked = list(zip(range(drawn, drawn + settings.prompts), places, strict=True))
+
+    def work(mine: Sequence[tuple[int, int]]) -> list[Group]:
+        with timed(report, "data"):
+            prompts = [circle.render(circle.samples[place]) for _, place in mine]
+        seeds = [seed_for(settings.seed, "regular", position) for position, _ in mine]
+        with timed(report, "rollout"):
+            rollouts = circle.engine.generate(
+                prompts, completions=settings.completions, sampling=settings.sampling, seeds=seeds
+            )
+        judged = _judge(circle, rollouts, report)
+        return [Group(p, n, "regular", j) for p, (n, _), j in zip(prompts, mine, judged, strict=True)]
+
+    def prompt_of(place: int, packed: Packed) -> Prompt:
+        return unpack_prompt(packed, circle.samples[asked[place][1]])
+
+    return _shared(circle, asked, work, prompt_of), drawn + settings.prompts
+
+
+def _extra_groups(
+    circle: Circle,
+    groups: Sequence[Group],
+    chosen: Sequence[int],
+    sampling: SamplingSettings,
+    report: StepReport,
+) -> dict[int, Group]:
+    settings = circle.settings
+
+    def work(mine: Sequence[int]) -> list[Group]:
+        asked = [groups[place] for place in mine]
+        with timed(report, "explore"):
+            rollouts = circle.engine.generate(
+                [circle.sharing.whole(group.prompt) for group in asked],
+                completions=circle.objective.exploration_settings.completions,
+                sampling=sampling,
+                seeds=[seed_for(settings.seed, "extra", group.position) for group in asked],
+                source="extra",
+            )
+        judged = _judge(circle, rollouts, report)
+        return [Group(g.prompt, g.position, "extra", j) for g, j in zip(asked, judged, strict=True)]
+
+    made = _shared(circle, chosen, work, lambda place, _: groups[chosen[place]].prompt)
+    return dict(zip(chosen, made, strict=True))
+
+
+def _shared(
+    circle: Circle,
+    asked: Sequence[T],
+    work: Callable[[Sequence[T]], list[Group]],
+    prompt_of: Callable[[int, Packed], Prompt],
+) -> list[Group]:
+    """The groups that `work` makes of `asked`, shared out: all ranks get all of them, with prompts without pictures."""
+    if circle.ranks.world == 1:
+        return work(asked)
+
+    def packed(mine: Sequence[T]) -> list[tuple[Packed, int, Source, list[Packed]]]:
+        return [(pack_prompt(g.prompt), g.position, g.source, pack_judged(g.judged)) for g in work(mine)]
+
+    groups = []
+    for place, (prompt, position, source, judged) in enumerate(circle.ranks.spread(asked, packed)):
+        whose = prompt_of(place, prompt)
+        groups.append(Group(whose, position, source, unpack_judged(judged, whose)))
+    return groups
+
+
+def _judge(circle: Circle, rollouts: Sequence[Sequence[Rollout]], report: StepReport) -> list[tuple[Judged, ...]]:
     with timed(report, "verify"):
-        judged = [tuple(circle.judge(group)) for group in rollouts]
-    groups = [Group(p, n, "regular", j) for p, n, j in zip(prompts, positions, judged, strict=True)]
-    return groups, drawn + settings.prompts
+        return [tuple(circle.judge(group)) for group in rollouts]
 
 
 def _report_selection(report: StepReport, source: Source, choice: Choice) -> None:

@@ -36,7 +36,7 @@ class Turn:
 
 def train(circle: Circle, state: TrainState, *, last_step: int) -> Iterator[Turn]:
     """Steps until `last_step`, each with its report. The same circle and state always give the same steps."""
-    circle.engine.load_weights(circle.policy, version=state.optimizer_steps)
+    circle.refill_engine(state.optimizer_steps)
     while state.step < last_step:
         step, report = state.step + 1, StepReport()
         set_global_generators(circle.settings.seed, "step", step)
@@ -52,7 +52,7 @@ def train(circle: Circle, state: TrainState, *, last_step: int) -> Iterator[Turn
         before = state.optimizer_steps
         state = _replay(circle, _train_queue(circle, state, report), report)
         report.add("update/optimizer_steps", state.optimizer_steps - before)
-        circle.engine.load_weights(circle.policy, version=state.optimizer_steps)
+        circle.refill_engine(state.optimizer_steps)
         realised_dh(circle, groups, scores, step=step, report=report)
         report_state(circle, state, report)
         yield Turn(state, report, (*regular, *explored))

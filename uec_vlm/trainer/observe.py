@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import torch
 
 from uec_vlm.metrics import StepReport
-from uec_vlm.records import Rollout
 from uec_vlm.trainer.circle import Circle
 from uec_vlm.trainer.collect import Group
 from uec_vlm.trainer.scoring import SequenceScores, score_rollouts
@@ -22,7 +21,7 @@ def observe_regular(circle: Circle, groups: Sequence[Group], report: StepReport)
     judged = [item for group in groups for item in group.judged]
     rollouts = [item.rollout for item in judged]
     with timed(report, "score"):
-        scores = _score(circle, rollouts)
+        scores = score_rollouts(circle.scorer, rollouts, sharing=circle.sharing)
     tokens = sum(len(item.entropy) for item in scores)
     entropy = sum(float(item.entropy.sum()) for item in scores)
     gap = sum(float((s.logprobs - r.behaviour_logprobs).abs().sum()) for s, r in zip(scores, rollouts, strict=True))
@@ -52,7 +51,8 @@ def realised_dh(
     rollouts = [item.rollout for group in groups for item in group.judged][: circle.settings.realised_dh_rollouts]
     before = torch.cat([item.entropy for item in scores[: len(rollouts)]])
     with timed(report, "score"):
-        after = torch.cat([item.entropy for item in _score(circle, rollouts)])
+        renewed = score_rollouts(circle.scorer, rollouts, sharing=circle.sharing)
+        after = torch.cat([item.entropy for item in renewed])
     report.add("update/realised_dh", float((after - before).sum()) / len(before))
 
 
@@ -66,12 +66,3 @@ def report_state(circle: Circle, state: TrainState, report: StepReport) -> None:
     report.add("memory/rss_peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     if circle.policy.device.type == "cuda":
         report.add("memory/gpu_peak", torch.cuda.max_memory_allocated(circle.policy.device) / 2**20)
-
-
-def _score(circle: Circle, rollouts: Sequence[Rollout]) -> list[SequenceScores]:
-    return score_rollouts(
-        circle.policy,
-        rollouts,
-        temperature=circle.settings.sampling.temperature,
-        budget=circle.settings.micro_batch_tokens,
-    )

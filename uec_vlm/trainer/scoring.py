@@ -1,17 +1,23 @@
-"""Scoring of sampled rollouts without gradient: micro-batches in, one record per rollout out, in order."""
+"""Scoring of completions by the policy and by the reference; the ranks share the work and all get the results."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from uec_vlm.batches import collate_completions, cut_rollouts
+from uec_vlm.batches import collate_completions, cut_for_ranks
 from uec_vlm.policy import Policy, score
-from uec_vlm.records import CompletionBatch, Rollout
+from uec_vlm.records import CompletionBatch, Prompt, Rollout, Sample, TokenScores, Trajectory
+from uec_vlm.trainer.blank import with_blank
+from uec_vlm.trainer.ranks import Ranks
+
+Forward = Callable[[Callable[[], Any]], Any]
 
 
 @dataclass(frozen=True)
@@ -23,31 +29,112 @@ class SequenceScores:
     moment: Float[Tensor, " T"]
 
 
-@torch.no_grad()
-def score_rollouts(
-    policy: Policy, rollouts: Sequence[Rollout], *, temperature: float, budget: int
-) -> list[SequenceScores]:
-    """Log-probabilities, exact entropy and moment of every rollout at a temperature, by the weights of now."""
-    scored: list[SequenceScores | None] = [None] * len(rollouts)
-    for places in cut_rollouts(rollouts, budget=budget):
-        part = [rollouts[place] for place in places]
-        batch = collate_completions([r.completion_ids for r in part], [r.prompt for r in part])
-        scores = score(policy, batch, temperature=temperature)
-        for row, place in enumerate(places):
-            length = len(rollouts[place].completion_ids)
-            parts = (scores.logprobs, scores.entropy, scores.moment)
-            scored[place] = SequenceScores(*(values[row, :length].cpu().clone() for values in parts))
-    return [scores for scores in scored if scores is not None]
+@dataclass(frozen=True)
+class Scorer:
+    """Scores micro-batches by a policy.
+
+    run: how its forward is called (`Learner.run`). together: whether the ranks' forwards are one act (training, or
+    weights that are sharded): then each forward has the same form on every rank. around: what holds during a forward
+    (an adapter switched off). during: what holds while many are scored (weights brought to the GPU).
+    """
+
+    policy: Policy
+    temperature: float
+    run: Forward = field(default=lambda work: work())
+    together: bool = False
+    around: Callable[[], AbstractContextManager[Any]] = nullcontext
+    during: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+    def __call__(
+        self,
+        batch: CompletionBatch | None,
+        *,
+        pictured: bool,
+        entropy_gradient: bool = False,
+        want_entropy: bool = True,
+    ) -> TokenScores:
+        """The scores of a micro-batch. None: a rank without one takes part, and gets scores of no completion.
+
+        pictured: whether any rank may have pictures in this round.
+        """
+        asked = with_blank(self.policy, batch, pictured=pictured) if self.together or batch is None else batch
+
+        def work() -> tuple[Tensor, Tensor, Tensor]:
+            with self.around():
+                scores = score(
+                    self.policy,
+                    asked,
+                    temperature=self.temperature,
+                    entropy_gradient=entropy_gradient,
+                    want_entropy=want_entropy,
+                )
+            return scores.logprobs, scores.entropy, scores.moment
+
+        rows, width = batch.completion_ids.shape if batch is not None else (0, 0)
+        return TokenScores(*(values[:rows, :width] for values in self.run(work)))
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """What is needed to share out forwards: the ranks, how a prompt's pictures are made again, the token budget."""
+
+    ranks: Ranks
+    render: Callable[[Sample], Prompt]
+    budget: int
+
+    def micro_batches(self, rollouts: Sequence[Rollout]) -> list[list[int]]:
+        """This rank's micro-batches as places; as many as on every rank, perhaps empty ones at the end."""
+        return cut_for_ranks(rollouts, budget=self.budget, ranks=self.ranks.world)[self.ranks.rank]
+
+    def whole(self, prompt: Prompt) -> Prompt:
+        """The prompt with its pictures, which are not kept where several ranks share the work."""
+        light = len(prompt.image_grid_thw) > 0 and len(prompt.pixel_values) == 0
+        return self.render(prompt.sample) if light else prompt
+
+    def whole_trajectory(self, trajectory: Trajectory) -> Trajectory:
+        """The trajectory with the pictures of its prompt."""
+        rollout = trajectory.judged.rollout
+        prompt = self.whole(rollout.prompt)
+        if prompt is rollout.prompt:
+            return trajectory
+        return replace(trajectory, judged=replace(trajectory.judged, rollout=replace(rollout, prompt=prompt)))
+
+    def collate(self, rollouts: Sequence[Rollout]) -> CompletionBatch:
+        """The micro-batch of these rollouts."""
+        return collate_completions([r.completion_ids for r in rollouts], [self.whole(r.prompt) for r in rollouts])
+
+
+def has_pictures(rollouts: Sequence[Rollout]) -> bool:
+    """Whether any of their prompts has a picture."""
+    return any(len(rollout.prompt.image_grid_thw) > 0 for rollout in rollouts)
 
 
 @torch.no_grad()
-def reference_logprobs(
-    reference: Callable[[CompletionBatch], Tensor], rollouts: Sequence[Rollout], *, budget: int
-) -> list[Float[Tensor, " T"]]:
-    """Log-probabilities of every rollout by the reference policy, on the CPU."""
-    out: dict[int, Tensor] = {}
-    for places in cut_rollouts(rollouts, budget=budget):
-        part = [rollouts[place] for place in places]
-        logprobs = reference(collate_completions([r.completion_ids for r in part], [r.prompt for r in part]))
-        out |= {p: logprobs[row, : len(rollouts[p].completion_ids)].cpu() for row, p in enumerate(places)}
-    return [out[place] for place in range(len(rollouts))]
+def score_rollouts(scorer: Scorer, rollouts: Sequence[Rollout], *, sharing: Sharing) -> list[SequenceScores]:
+    """Log-probabilities, exact entropy and moment of every rollout, by the weights of now."""
+    return [SequenceScores(*parts) for parts in _scored(scorer, rollouts, sharing, want_entropy=True)]
+
+
+@torch.no_grad()
+def score_logprobs(scorer: Scorer, rollouts: Sequence[Rollout], *, sharing: Sharing) -> list[Float[Tensor, " T"]]:
+    """Log-probabilities alone (of the reference policy, say)."""
+    return [parts[0] for parts in _scored(scorer, rollouts, sharing, want_entropy=False)]
+
+
+def _scored(
+    scorer: Scorer, rollouts: Sequence[Rollout], sharing: Sharing, *, want_entropy: bool
+) -> list[tuple[Tensor, ...]]:
+    mine: dict[int, tuple[Tensor, ...]] = {}
+    pictured = has_pictures(rollouts)
+    with scorer.during():
+        for places in sharing.micro_batches(rollouts):
+            if not places and not scorer.together:
+                continue
+            batch = sharing.collate([rollouts[place] for place in places]) if places else None
+            scores = scorer(batch, pictured=pictured, want_entropy=want_entropy)
+            parts = (scores.logprobs, scores.entropy, scores.moment) if want_entropy else (scores.logprobs,)
+            for row, place in enumerate(places):
+                length = len(rollouts[place].completion_ids)
+                mine[place] = tuple(values[row, :length].cpu().clone() for values in parts)
+    found = sharing.ranks.joined(mine)
+    return [found[place] for place in range(len(rollouts))]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from uec_vlm.batches import collate, cut_rollouts, on_device
+from uec_vlm.batches import collate, on_device
 from uec_vlm.metrics import StepReport
 from uec_vlm.objective import (
     ControllerState,
@@ -22,10 +21,9 @@ from uec_vlm.objective import (
     staleness,
     step_context,
 )
-from uec_vlm.policy import score
-from uec_vlm.records import Trajectory
+from uec_vlm.records import TrainBatch, Trajectory
 from uec_vlm.trainer.circle import Circle
-from uec_vlm.trainer.scoring import score_rollouts
+from uec_vlm.trainer.scoring import has_pictures, score_rollouts
 from uec_vlm.trainer.seeds import generator_for
 
 # Measurements of the objective that are one number per source of trajectories, and the metrics they become.
@@ -63,17 +61,12 @@ def update(circle: Circle, work: Work, report: StepReport) -> int:
 
 def refreshed(circle: Circle, trajectories: Sequence[Trajectory]) -> list[Trajectory]:
     """The trajectories with the old log-probabilities of the policy of now."""
-    scores = score_rollouts(
-        circle.policy,
-        [t.judged.rollout for t in trajectories],
-        temperature=circle.settings.sampling.temperature,
-        budget=circle.settings.micro_batch_tokens,
-    )
+    scores = score_rollouts(circle.scorer, [t.judged.rollout for t in trajectories], sharing=circle.sharing)
     return [refresh(t, s.logprobs, objective=circle.objective) for t, s in zip(trajectories, scores, strict=True)]
 
 
 def _optimizer_step(circle: Circle, part: Sequence[Trajectory], work: Work, report: StepReport) -> int:
-    settings = circle.settings
+    settings, learner = circle.settings, circle.learner
     rollouts = [trajectory.judged.rollout for trajectory in part]
     totals = StepTotals(
         tokens=sum(len(r.completion_ids) for r in rollouts),
@@ -81,70 +74,100 @@ def _optimizer_step(circle: Circle, part: Sequence[Trajectory], work: Work, repo
         limit=settings.sampling.max_new_tokens,
     )
     context = _context(circle, part, work) if circle.objective.needs_context else None
+    step = _OptimizerStep(circle, part, work, totals, context, has_pictures(rollouts))
+    cuts = circle.sharing.micro_batches(rollouts)
+    batches = [_collated(circle, part, rows) for rows in cuts]
+    references = _references(circle, batches, step.pictured)
     measured: list[dict[str, Measurement]] = []
     finite = True
-    for rows in cut_rollouts(rollouts, budget=settings.micro_batch_tokens):
-        loss, values = _micro_batch(circle, [part[row] for row in rows], rows, work, totals, context)
-        finite = finite and bool(torch.isfinite(loss))
-        circle.accelerator.backward(loss)
+    for number, (rows, batch, reference) in enumerate(zip(cuts, batches, references, strict=True), start=1):
+        with learner.micro_batch(last=number == len(cuts)):
+            loss, values = _loss(step, rows, batch, reference)
+            finite = finite and bool(torch.isfinite(loss))
+            learner.backward(loss)
         measured.append(values)
-    norm = circle.accelerator.clip_grad_norm_(circle.policy.model.parameters(), settings.max_grad_norm)
-    finite = finite and norm is not None and math.isfinite(float(norm))
-    if finite:
-        rate = settings.learning_rate * min(1.0, (work.optimizer_steps + 1) / (settings.warmup_steps + 1))
-        for group in circle.optimizer.param_groups:
-            group["lr"] = rate
-        circle.optimizer.step()
-        report.add("update/learning_rate", rate)
-        report.add("update/grad_norm", float(norm))
-        _report_measured(report, merge(measured))
-    else:
+    rate = settings.learning_rate * min(1.0, (work.optimizer_steps + 1) / (settings.warmup_steps + 1))
+    norm = learner.step(rate=rate, max_norm=settings.max_grad_norm, finite=finite)
+    if norm is None:
         report.add("update/skipped", 1)
-    circle.optimizer.zero_grad(set_to_none=True)
-    return int(finite)
+        return 0
+    report.add("update/learning_rate", rate)
+    report.add("update/grad_norm", norm)
+    _report_measured(report, _over_ranks(circle, measured))
+    return 1
 
 
-def _micro_batch(
-    circle: Circle,
-    part: Sequence[Trajectory],
-    rows: Sequence[int],
-    work: Work,
-    totals: StepTotals,
-    context: StepContext | None,
+@dataclass(frozen=True)
+class _OptimizerStep:
+    """What all micro-batches of an optimizer step share. pictured: whether any of its prompts has a picture."""
+
+    circle: Circle
+    part: Sequence[Trajectory]
+    work: Work
+    totals: StepTotals
+    context: StepContext | None
+    pictured: bool
+
+
+def _collated(circle: Circle, part: Sequence[Trajectory], rows: Sequence[int]) -> TrainBatch | None:
+    return collate([circle.sharing.whole_trajectory(part[row]) for row in rows]) if rows else None
+
+
+def _references(circle: Circle, batches: Sequence[TrainBatch | None], pictured: bool) -> list[Tensor | None]:
+    """Log-probabilities of the reference policy for each micro-batch, before the first is trained on."""
+    scorer = circle.reference
+    if scorer is None or not circle.objective.needs_reference:
+        return [None] * len(batches)
+    found: list[Tensor | None] = []
+    with torch.no_grad(), scorer.during():
+        for batch in batches:
+            if batch is None and not scorer.together:
+                found.append(None)
+                continue
+            completions = batch.completions if batch is not None else None
+            found.append(scorer(completions, pictured=pictured, want_entropy=False).logprobs)
+    return found
+
+
+def _loss(
+    step: _OptimizerStep, rows: Sequence[int], batch: TrainBatch | None, reference: Tensor | None
 ) -> tuple[Tensor, dict[str, Measurement]]:
-    objective = circle.objective
-    batch = collate(part)
-    scores = score(
-        circle.policy,
-        batch.completions,
-        temperature=circle.settings.sampling.temperature,
-        entropy_gradient=objective.entropy_gradient,
+    """The loss of a micro-batch; of none, a zero that takes part in the ranks' common forward and backward."""
+    circle, context = step.circle, step.context
+    scores = circle.scorer(
+        batch.completions if batch is not None else None,
+        pictured=step.pictured,
+        entropy_gradient=circle.objective.entropy_gradient,
     )
-    reference = None
-    if circle.reference is not None and objective.needs_reference:
-        with torch.no_grad():
-            reference = circle.reference(batch.completions)
+    if batch is None:
+        return scores.logprobs.sum(), {}
     return micro_batch_loss(
         scores,
         on_device(batch, scores.logprobs.device),
         reference,
-        objective=objective,
-        totals=totals,
-        controller=work.controller,
+        objective=circle.objective,
+        totals=step.totals,
+        controller=step.work.controller,
         context=context.at(rows) if context is not None else None,
-        sources=[_source(work, trajectory) for trajectory in part],
+        sources=[_source(step.work, step.part[row]) for row in rows],
     )
+
+
+def _over_ranks(circle: Circle, measured: Sequence[dict[str, Measurement]]) -> dict[str, tuple[float, float]]:
+    """(total, weight) of each measurement over all micro-batches of all ranks."""
+    own = {name: (float(value.total), float(value.weight)) for name, value in merge(measured).items()}
+    summed: dict[str, tuple[float, float]] = {}
+    for part in circle.ranks.collect(lambda: own):
+        for name, (total, weight) in part.items():
+            known = summed.get(name, (0.0, 0.0))
+            summed[name] = (known[0] + total, known[1] + weight)
+    return summed
 
 
 def _context(circle: Circle, part: Sequence[Trajectory], work: Work) -> StepContext:
     """Scores the whole optimizer step once, for losses that need to know all of it."""
     circle.policy.model.eval()
-    scores = score_rollouts(
-        circle.policy,
-        [trajectory.judged.rollout for trajectory in part],
-        temperature=circle.settings.sampling.temperature,
-        budget=circle.settings.micro_batch_tokens,
-    )
+    scores = score_rollouts(circle.scorer, [t.judged.rollout for t in part], sharing=circle.sharing)
     circle.policy.model.train()
     return step_context(
         [item.logprobs for item in scores],
@@ -170,8 +193,8 @@ def _report_update(report: StepReport, work: Work) -> None:
     )
 
 
-def _report_measured(report: StepReport, measured: dict[str, Measurement]) -> None:
-    for name, value in measured.items():
+def _report_measured(report: StepReport, measured: Mapping[str, tuple[float, float]]) -> None:
+    for name, (total, weight) in measured.items():
         kind, _, source = name.partition("/")
         target = f"update/{_BY_SOURCE[kind]}_{source}" if kind in _BY_SOURCE else f"objective/{name}"
-        report.add("update/loss" if name == "loss" else target, float(value.total), float(value.weight))
+        report.add("update/loss" if name == "loss" else target, total, weight)

@@ -1,0 +1,107 @@
+"""What `accelerate launch` asked for becomes an accelerator and a learner, or is refused with the reason."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from accelerate import Accelerator, DistributedType
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+
+from uec_vlm.errors import ConfigError
+from uec_vlm.policy import Policy
+from uec_vlm.trainer.learner import Kind, Learner, Root, ZeroLearner
+from uec_vlm.trainer.ranks import Ranks
+
+
+def start_accelerator(device: str) -> Accelerator:
+    """The accelerator of this process. device: "auto", "cpu" or "cuda", as configured.
+
+    ConfigError where accelerate gives something else than its launcher was told (it falls back quietly on the CPU).
+    """
+    wants_zero = os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
+    wants_fsdp = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+    on_cpu = device == "cpu" or not torch.cuda.is_available()
+    # Trainable weights may go without a gradient in a step (no picture in it): DDP must be told.
+    handlers: list[Any] = [DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)]
+    if wants_zero and on_cpu:
+        # With cpu=True accelerate would quietly run plain DDP, whatever was asked for.
+        handlers.append(InitProcessGroupKwargs(backend="gloo"))
+        os.environ["ACCELERATE_USE_CPU"] = "false"
+        os.environ["ACCELERATE_TORCH_DEVICE"] = "cpu"
+        accelerator = Accelerator(kwargs_handlers=handlers)
+    else:
+        accelerator = Accelerator(cpu=device == "cpu", kwargs_handlers=handlers)
+    got = accelerator.distributed_type
+    for asked, wanted in ((wants_zero, DistributedType.DEEPSPEED), (wants_fsdp, DistributedType.FSDP)):
+        if asked and got != wanted:
+            raise ConfigError(
+                f"accelerate was asked for {wanted.value} and gives {got.value}: it shards on GPUs only. Use one, "
+                "or configs/accelerate/ddp.yaml on the CPU."
+            )
+    return accelerator
+
+
+def ranks_of(accelerator: Accelerator) -> Ranks:
+    """The processes that were launched, with a group of their own for small records."""
+    if accelerator.num_processes == 1:
+        return Ranks()
+    import torch.distributed as dist
+
+    return Ranks(accelerator.process_index, accelerator.num_processes, dist.new_group(backend="gloo"))
+
+
+def kind_of(accelerator: Accelerator) -> Kind:
+    """Which engine accelerate runs. ConfigError for one that the loop does not know."""
+    got = accelerator.distributed_type
+    if got == DistributedType.NO:
+        return "one"
+    if got in (DistributedType.MULTI_CPU, DistributedType.MULTI_GPU):
+        return "ddp"
+    if got == DistributedType.DEEPSPEED:
+        stage = int(accelerator.state.deepspeed_plugin.zero_stage)
+        if stage in (2, 3):
+            return "zero2" if stage == 2 else "zero3"
+        raise ConfigError(f"DeepSpeed ZeRO stage {stage}: the loop drives stages 2 and 3; see configs/accelerate/.")
+    if got == DistributedType.FSDP and accelerator.is_fsdp2:
+        return "fsdp2"
+    raise ConfigError(
+        f"accelerate runs {got.value}: the loop drives DDP, DeepSpeed ZeRO and FSDP2; see configs/accelerate/."
+    )
+
+
+def build_learner(
+    accelerator: Accelerator, policy: Policy, optimizer: torch.optim.Optimizer, *, max_grad_norm: float
+) -> Learner:
+    """Puts policy and optimizer under accelerate's engine."""
+    kind, ranks = kind_of(accelerator), ranks_of(accelerator)
+    root = Root(policy.model)
+    if kind == "one":
+        return Learner(policy, root, accelerator.prepare(optimizer), accelerator, ranks, kind)
+    if kind in ("zero2", "zero3"):
+        _set_deepspeed(accelerator.state.deepspeed_plugin.deepspeed_config, max_grad_norm)
+    prepared, wrapped = accelerator.prepare(root, optimizer)
+    made = ZeroLearner if kind in ("zero2", "zero3") else Learner
+    if kind == "zero3":
+        _keep_head_whole(root)
+    prepared.train()
+    policy.model.eval()
+    return made(policy, prepared, wrapped, accelerator, ranks, kind)
+
+
+def _set_deepspeed(config: dict[str, Any], max_grad_norm: float) -> None:
+    """What our configuration decides, and DeepSpeed wants to know beforehand."""
+    config["train_micro_batch_size_per_gpu"] = 1
+    config["gradient_accumulation_steps"] = 1
+    config["gradient_clipping"] = max_grad_norm
+    if config.get("bf16", {}).get("enabled"):
+        config["bf16"]["check_grad_overflow"] = True  # a step that is not finite is skipped, and said to be
+
+
+def _keep_head_whole(root: Root) -> None:
+    """The head is used chunk by chunk, in numbers that differ between ranks: it stays gathered for a whole forward."""
+    import deepspeed
+
+    head: Any = root.model.get_output_embeddings()  # type: ignore[operator]
+    deepspeed.zero.register_external_parameter(root, head.weight)

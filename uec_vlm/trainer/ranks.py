@@ -1,0 +1,80 @@
+"""The processes of a run: who does which share, and how the shares become one whole that everybody knows.
+
+The control plane is replicated, the data plane is shared out (docs/decisions): every rank draws the same prompts and
+decides the same things with the same code; rendering, sampling, judging and scoring are shared, and their small
+results are gathered. Pictures never travel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from uec_vlm.errors import RunError, UecError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those of the run. One process is the ordinary case and never communicates.
+
+    rank: in [0, world). world: number of processes. group: the process group that small records travel through (on the
+    CPU, whatever the weights are on); None for one process.
+    """
+
+    rank: int = 0
+    world: int = 1
+    group: Any = field(default=None, repr=False)
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes the run folder and speaks to the user."""
+        return self.rank == 0
+
+    def mine(self, items: Sequence[T]) -> list[T]:
+        """The items that fall to this rank: every world-th, so that long and short ones mix."""
+        return list(items[self.rank :: self.world])
+
+    def spread(self, items: Sequence[T], work: Callable[[list[T]], Sequence[Any]]) -> list[Any]:
+        """`work` of all items, done by all ranks: each does its share, all get all results, in the items' order.
+
+        Raises on every rank what `work` raised on one, so that no rank waits for one that has stopped.
+        """
+        if self.world == 1:
+            return list(work(list(items)))
+        shares = self.collect(lambda: list(work(self.mine(items))))
+        return [shares[place % self.world][place // self.world] for place in range(len(items))]
+
+    def collect(self, make: Callable[[], T]) -> list[T]:
+        """What `make` gives on each rank, known to all; raises everywhere what it raised on one."""
+        if self.world == 1:
+            return [make()]
+        import torch.distributed as dist
+
+        own: BaseException | None = None
+        try:
+            sent: tuple[str, Any] = ("made", make())
+        except Exception as error:  # whatever it is, the other ranks must not wait for ever
+            own, sent = error, ("failed", str(error) if isinstance(error, UecError) else repr(error))
+        parts: list[Any] = [None] * self.world
+        dist.all_gather_object(parts, sent, group=self.group)
+        if own is not None:
+            raise own
+        for rank, (kind, value) in enumerate(parts):
+            if kind == "failed":
+                raise RunError(f"process {rank} of {self.world} stopped: {value}")
+        return [value for _, value in parts]
+
+    def joined(self, mine: Mapping[int, T]) -> dict[int, T]:
+        """The entries of all ranks as one dict; no key may come from two."""
+        found: dict[int, T] = {}
+        for part in self.collect(lambda: dict(mine)):
+            found |= part
+        return found
+
+    def from_first(self, make: Callable[[], T]) -> T:
+        """What `make` gives on rank 0, known to all; the others do not call it."""
+        made: T | None = self.collect(lambda: make() if self.first else None)[0]
+        return made  # type: ignore[return-value]
