@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,8 @@ def run_training(config: RunConfig, *, resume: Resume | None, console: Console) 
     resume: where a run goes on from (see `Resume`); None begins one. RunStopped after SIGTERM or SIGINT.
     """
     config = resolve(config)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("training in several processes is not built yet; start one.")
     path = Path(config.run.dir or f"runs/{config.run.name}")
     if resume == "newest" and not path.is_dir():
         raise CheckpointError(f"{path} holds no checkpoint: there is no such folder. Start anew without --resume.")
