@@ -14,7 +14,7 @@ from rich.console import Console
 from torch.utils.tensorboard import SummaryWriter
 
 from uec_vlm.config import RunConfig, dump_config
-from uec_vlm.errors import CheckpointError, RunError, RunStopped
+from uec_vlm.errors import CheckpointError, ConfigError, RunError, RunStopped
 from uec_vlm.metrics import StepReport
 from uec_vlm.policy import save_policy
 from uec_vlm.reports.summary import print_summary, write_report
