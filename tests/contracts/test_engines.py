@@ -22,6 +22,7 @@ TinyModel = Callable[[str], Path]
 
 BUILDERS: dict[str, Callable[..., RolloutEngine]] = {
     "hf": lambda policy, **settings: ENGINES["hf"]()(policy, prefill, **settings),
+    "hf, the model's own forward": lambda policy, **settings: ENGINES["hf"]()(policy, prefill, lean=False, **settings),
 }
 WARM = SamplingSettings(temperature=1.2, max_new_tokens=20)
 # The tiny models are so flat that completions rarely end by themselves: their end tokens get this much more.

@@ -1,7 +1,7 @@
 """The engine that samples with the Hugging Face model in memory.
 
-A prompt, pictures included, is read once; its cache is expanded to its completions, which are then decoded together and
-leave the batch when they have ended. Token ids are carried, never made again from text.
+A prompt, pictures included, is read once for all its completions, which are then decoded together and leave the batch
+when they have ended. Token ids are carried, never made again from text.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from uec_vlm.errors import EngineError
 from uec_vlm.records import Prompt, Rollout, Source
-from uec_vlm.rollouts.cache import growing_cache
+from uec_vlm.rollouts.decode import Decoder, LeanDecoder, PlainDecoder, ReadPrompts
 from uec_vlm.rollouts.engine import SamplingSettings
+from uec_vlm.rollouts.layers import TextModel, read_text_model
 from uec_vlm.rollouts.sampling import choose, completion_uniforms
 
 # Finished rows are taken out of the cache when they are a quarter of it: a copy of the cache is dearer than a few
@@ -42,19 +43,6 @@ class SamplingPolicy(Protocol):
     def logits(self, hidden: Tensor) -> Tensor: ...  # noqa: D102
 
 
-class ReadPrompts(Protocol):
-    """What `prefill` returns; `uec_vlm.policy.Prefix` is it."""
-
-    @property
-    def cache(self) -> Any: ...  # noqa: D102
-    @property
-    def mask(self) -> Tensor: ...  # noqa: D102
-    @property
-    def hidden(self) -> Tensor: ...  # noqa: D102
-    @property
-    def next_position(self) -> Tensor: ...  # noqa: D102
-
-
 Prefill = Callable[[Any, Sequence[Prompt]], ReadPrompts]
 
 
@@ -69,14 +57,21 @@ class _Row:
 class HFEngine:
     """Samples with a policy in memory; it is a class because it holds that policy and its version."""
 
-    def __init__(self, policy: SamplingPolicy, prefill: Prefill, *, batch_tokens: int = 65_536) -> None:
-        """Take the policy, the function that reads prompts, and how many cached tokens, padding included, may be
-        held."""
+    def __init__(
+        self, policy: SamplingPolicy, prefill: Prefill, *, batch_tokens: int = 65_536, lean: bool = True
+    ) -> None:
+        """Take the policy and the function that reads prompts.
+
+        batch_tokens: how many cached tokens, padding included, may be held. lean: whether layers of a known family
+        are run by the engine's own loop; the model's own forward does the same, slower.
+        """
         if batch_tokens < 1:
             raise EngineError(f"batch_tokens = {batch_tokens}: the engine needs room for at least 1 token.")
         self._policy = policy
         self._prefill = prefill
         self._batch_tokens = batch_tokens
+        self._lean = lean
+        self._text_model: TextModel | None = None
         self._version = 0
 
     @property
@@ -108,7 +103,10 @@ class HFEngine:
         was_training = self._policy.model.training
         self._policy.model.eval()
         try:
-            for wave in _waves(prompts, completions, sampling.max_new_tokens, self._batch_tokens):
+            # The joined weights are read anew at every call: weights may have been changed in place.
+            self._text_model = read_text_model(self._policy.model) if self._lean else None
+            shared = self._text_model is not None
+            for wave in _waves(prompts, completions, sampling.max_new_tokens, budget=self._batch_tokens, shared=shared):
                 uniforms = [
                     completion_uniforms(seeds[row.prompt], row.completion, sampling.max_new_tokens) for row in wave
                 ]
@@ -116,6 +114,7 @@ class HFEngine:
                 for row, (ids, logprobs) in zip(wave, drawn, strict=True):
                     made[row] = self._rollout(prompts[row.prompt], ids, logprobs, sampling, source)
         finally:
+            self._text_model = None
             self._policy.model.train(was_training)
         return [[made[_Row(prompt, completion)] for completion in range(completions)] for prompt in range(len(prompts))]
 
@@ -128,8 +127,8 @@ class HFEngine:
         places = {id(prompt): place for place, prompt in enumerate(distinct)}
         index = torch.tensor([places[id(prompt)] for prompt in prompts], device=device)
         read = self._prefill(policy, distinct)
-        cache, mask, hidden = growing_cache(read.cache, index), read.mask[index], read.hidden[index]
-        next_position, uniforms = read.next_position[index], uniforms.to(device)
+        decoder = self._decoder(read, index, sampling.max_new_tokens)
+        hidden, uniforms = read.hidden[index], uniforms.to(device)
         ends = torch.tensor(policy.end_ids, device=device)
         banned: Bool[Tensor, " V"] | None = None
         tokens_out = torch.zeros(uniforms.shape, dtype=torch.long, device=device)
@@ -143,25 +142,30 @@ class HFEngine:
             tokens, logprobs = choose(
                 logits, uniforms[rows, step], banned, temperature=sampling.temperature, top_p=sampling.top_p
             )
-            tokens_out[rows[alive], step], logprobs_out[rows[alive], step] = tokens[alive], logprobs[alive]
-            lengths[rows[alive]] += 1
+            # A row that has ended goes on until it leaves the batch; what it makes is cut off by its length.
+            tokens_out[rows, step], logprobs_out[rows, step] = tokens, logprobs
+            lengths[rows] += alive
             alive = alive & ~torch.isin(tokens, ends)
             count = int(alive.sum())
             if count == 0 or step + 1 == sampling.max_new_tokens:
                 break
             if count <= (1 - _IDLE_SHARE) * len(rows):
                 keep = alive.nonzero().squeeze(-1)
-                rows, tokens, alive, mask, next_position = (x[keep] for x in (rows, tokens, alive, mask, next_position))
-                cache.batch_select_indices(keep)
-            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
-            positions = (next_position + step).unsqueeze(1)
-            hidden = policy.extend(tokens.unsqueeze(1), mask=mask, positions=positions, cache=cache)[:, -1]
-        if not bool(logprobs_out.isfinite().all()):
+                rows, tokens, alive = rows[keep], tokens[keep], alive[keep]
+                decoder.keep(keep)
+            hidden = decoder.step(tokens)
+        cut = zip(tokens_out.cpu(), logprobs_out.cpu(), lengths.tolist(), strict=True)
+        drawn = [(tokens[:length].clone(), logprobs[:length].clone()) for tokens, logprobs, length in cut]
+        if not all(bool(logprobs.isfinite().all()) for _, logprobs in drawn):
             raise EngineError(
                 "the model's logits are not finite: its weights diverged. Resume from an older checkpoint."
             )
-        cut = zip(tokens_out.cpu(), logprobs_out.cpu(), lengths.tolist(), strict=True)
-        return [(tokens[:length].clone(), logprobs[:length].clone()) for tokens, logprobs, length in cut]
+        return drawn
+
+    def _decoder(self, read: ReadPrompts, index: Int[Tensor, " B"], new_tokens: int) -> Decoder:
+        if self._text_model is None:
+            return PlainDecoder(self._policy, read, index)
+        return LeanDecoder(self._text_model, read, index, new_tokens=new_tokens)
 
     def _rollout(
         self, prompt: Prompt, ids: Tensor, logprobs: Tensor, sampling: SamplingSettings, source: Source
@@ -179,17 +183,25 @@ class HFEngine:
         )
 
 
-def _waves(prompts: Sequence[Prompt], completions: int, new_tokens: int, batch_tokens: int) -> list[list[_Row]]:
-    """Group the completions, prompts of similar length together, so that a group's cache keeps within the budget."""
+def _waves(
+    prompts: Sequence[Prompt], completions: int, new_tokens: int, *, budget: int, shared: bool
+) -> list[list[_Row]]:
+    """Group the completions, prompts of similar length together, so that a group's cache keeps within the budget.
+
+    shared: a prompt is held once for all its completions of the group, else once for each.
+    """
     by_length = sorted(range(len(prompts)), key=lambda place: len(prompts[place].token_ids))
     waves: list[list[_Row]] = []
     for prompt in by_length:
-        width = len(prompts[prompt].token_ids) + new_tokens
+        # Prompts come in rising length, so the newest is the widest of the wave.
+        width = len(prompts[prompt].token_ids)
         for completion in range(completions):
-            # Prompts come in rising length, so the new row is the widest of the wave.
-            if not waves or (len(waves[-1]) + 1) * width > batch_tokens:
+            row = _Row(prompt, completion)
+            grown = [*waves[-1], row] if waves else [row]
+            held = len({member.prompt for member in grown}) if shared else len(grown)
+            if not waves or held * width + len(grown) * new_tokens > budget:
                 waves.append([])
-            waves[-1].append(_Row(prompt, completion))
+            waves[-1].append(row)
     return waves
 
 

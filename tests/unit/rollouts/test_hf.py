@@ -48,22 +48,40 @@ def test_a_prompt_is_read_once_for_all_its_completions(policy: Policy) -> None:
     assert len(seen["tokens"]) == 6 and all(width == 1 for _, width in seen["tokens"][1:])
 
 
-def test_waves_keep_the_budget_and_change_nothing(policy: Policy) -> None:
+@pytest.mark.parametrize("lean", [True, False])
+def test_waves_keep_the_budget_and_change_nothing(policy: Policy, lean: bool) -> None:
     prompts = prompts_for(policy)
-    expected = generate(policy, prompts)
+    expected = generate(policy, prompts, lean=lean)
     seen = watch(policy)
     width = max(len(prompt.token_ids) for prompt in prompts) + 6
-    found = generate(policy, prompts, batch_tokens=2 * width)
-    held, longest = [], 0
+    found = generate(policy, prompts, batch_tokens=2 * width, lean=lean)
+    held, read = [], (0, 0)
     for rows, length in seen["tokens"]:
-        longest = length if length > 1 else longest
-        held += [rows * (longest + 6)] if length == 1 else []
+        read = (rows, length) if length > 1 else read
+        # The lean loop holds a prompt once, the model's own forward once for each of its completions.
+        held += [(read[0] if lean else rows) * read[1] + rows * 6] if length == 1 else []
     assert width < max(held) <= 2 * width
     for group, other in zip(found, expected, strict=True):
         for rollout, twin in zip(group, other, strict=True):
             assert torch.equal(rollout.completion_ids, twin.completion_ids)
             torch.testing.assert_close(rollout.behaviour_logprobs, twin.behaviour_logprobs, rtol=0, atol=1e-5)
-    assert [len(group) for group in generate(policy, prompts, batch_tokens=1)] == [3] * len(prompts)
+    assert [len(group) for group in generate(policy, prompts, batch_tokens=1, lean=lean)] == [3] * len(prompts)
+
+
+@pytest.mark.parametrize("weight", ["q_proj", "up_proj", "o_proj", "input_layernorm", "embed_tokens"])
+def test_weights_changed_in_place_are_seen_at_the_next_call(policy: Policy, weight: str) -> None:
+    engine, prompts = HFEngine(policy, prefill), prompts_for(policy)[:1]
+
+    def logprobs() -> torch.Tensor:
+        settings = SamplingSettings(max_new_tokens=6)
+        return engine.generate(prompts, completions=1, sampling=settings, seeds=[1])[0][0].behaviour_logprobs
+
+    before = logprobs()
+    assert torch.equal(logprobs(), before)
+    for name, parameter in policy.model.model.language_model.named_parameters():
+        if weight in name:
+            parameter.data.mul_(1.5)
+    assert not torch.equal(logprobs(), before)
 
 
 def test_completions_that_have_ended_leave_the_batch(policy: Policy) -> None:
