@@ -24,8 +24,9 @@ _ATTENTIONS = {
     "Qwen2Attention",
     "Qwen3Attention",
     "LlamaAttention",
+    "MistralAttention",
 }
-_MLPS = {"Qwen2MLP", "Qwen2_5_VLMLP", "Qwen3MLP", "Qwen3VLTextMLP", "LlamaMLP"}
+_MLPS = {"Qwen2MLP", "Qwen2_5_VLMLP", "Qwen3MLP", "Qwen3VLTextMLP", "LlamaMLP", "MistralMLP"}
 # Rotary positions whose frequencies do not depend on how long the sequence is.
 _ROTARIES = {"default", "linear", "yarn", "llama3"}
 # Joined copies of larger models would cost more memory than the few calls they save are worth.
@@ -101,10 +102,11 @@ def _text_part(model: nn.Module) -> Any:
 
 
 def _is_known(layer: Any) -> bool:
-    attention, mlp = getattr(layer, "self_attn", None), getattr(layer, "mlp", None)
+    attention: Any = getattr(layer, "self_attn", None)
+    mlp: Any = getattr(layer, "mlp", None)
     if type(attention).__name__ not in _ATTENTIONS or type(mlp).__name__ not in _MLPS:
         return False
-    if getattr(attention, "sliding_window", None) is not None:
+    if any(getattr(owner, "sliding_window", None) is not None for owner in (attention, attention.config)):
         return False
     # A hook, or a shard instead of a weight, belongs to a wrapper that wants the module itself to be called.
     hooked = any(m._forward_hooks or m._forward_pre_hooks or hasattr(m, "_hf_hook") for m in layer.modules())
