@@ -81,7 +81,7 @@ def our_update(policy: Policy, trajectories: Sequence[Trajectory], objective: Ob
             scores, batch, None, objective=objective, totals=totals, controller=ControllerState(), sources=sources
         )
         loss.backward()  # type: ignore[no-untyped-call]
-        total += float(loss)
+        total += float(loss.detach())
     return total
 
 
@@ -140,7 +140,8 @@ def main() -> None:
         f"{SHORTEST} to {LONGEST}", "model": TINY.name, "runs": arguments.runs},
     )  # fmt: skip
     plot_bars(
-        IMAGES / "update.png", rows, label="image tokens", series={"TRL, s": "TRL GRPOTrainer", "uec-vlm, s": "uec-vlm"},
+        IMAGES / "update.png", rows, label="image tokens",
+        series={"TRL, s": "TRL GRPOTrainer", "uec-vlm, s": "uec-vlm"},
         title="Loss and gradient of 8 prompts x 8 completions", unit="seconds",
     )  # fmt: skip
 

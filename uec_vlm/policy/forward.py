@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 
@@ -21,7 +21,7 @@ def run_backbone(
     model: nn.Module,
     *,
     token_ids: Int[Tensor, "B S"],
-    mask: Bool[Tensor, "B K"],
+    mask: Tensor,
     positions: Tensor,
     cache: Any = None,
     pixel_values: Float[Tensor, "N D"] | None = None,
@@ -29,14 +29,15 @@ def run_backbone(
 ) -> Float[Tensor, "B S H"]:
     """Hidden states after the last norm.
 
-    mask: True on real tokens, over the cached and the new ones. positions: always explicit, with the rows of the
+    mask: True on real tokens, over the cached and the new ones ("B K"); or who attends to whom, as the attention takes
+    it ("B 1 S S"). positions: always explicit, with the rows of the
     family; the model's own state (`rope_deltas`) is neither read nor written. cache: is extended in place; None keeps
     nothing.
     """
     arguments: dict[str, Any] = {} if pixel_values is None else {"pixel_values": pixel_values, "image_grid_thw": grid}
     output = backbone_of(model)(
         input_ids=token_ids,
-        attention_mask=mask.long(),
+        attention_mask=mask.long() if mask.ndim == 2 else mask,
         position_ids=positions,
         past_key_values=cache,
         use_cache=cache is not None,

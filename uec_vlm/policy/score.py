@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from uec_vlm.policy.forward import drops_cache, run_backbone, whole_head
 from uec_vlm.policy.model import Policy
+from uec_vlm.policy.packed import can_pack, packed_states
 from uec_vlm.policy.prefix import expand, pad_rows, prefill
 from uec_vlm.policy.vocabulary import HeadSettings, score_from_states
 from uec_vlm.records import CompletionBatch, TokenScores
@@ -37,9 +38,12 @@ def score(
     policy's). entropy_gradient: whether `entropy` carries a gradient. want_entropy: False leaves entropy and moment
     at 0. chunk: positions whose logits exist at a time (None: what suits the device); they are formed again in the
     backward pass.
-    Under gradient checkpointing in training mode no cache can be kept: the padded form is used, to the same result.
+    Under gradient checkpointing in training mode no cache can be kept: prompt and completions share a row under a mask
+    (with flash attention, which takes none, each has a padded row of its own), to the same result.
     """
-    form = _predicting_states_padded if drops_cache(policy.model) else _predicting_states_shared
+    form = _predicting_states_shared
+    if drops_cache(policy.model):
+        form = packed_states if can_pack(policy) else _predicting_states_padded
     hidden = form(policy, batch)
     settings = _settings(policy, temperature, banned_ids, entropy_gradient, want_entropy, chunk)
     return _score_states(policy, batch, hidden, settings)
