@@ -47,7 +47,7 @@ def _command(name: str, spec: DatasetSpec) -> Callable[[str, Path, bool], None]:
 
     layouts = "\n\n".join(f"- {layout}" for layout in spec.layouts)
     run.__doc__ = (
-        f"Prepare {name}: {spec.purpose}.\n\nSOURCE is one of:\n\n{layouts}\n\n"
+        f"Prepare {name}: {spec.about} ({spec.purpose}).\n\nSOURCE is one of:\n\n{layouts}\n\n"
         f"Licence: {spec.licence}.\n\nExample: python -m data_prep {name} --source downloads/{name} --out data/{name}"
     )
     return run
@@ -62,7 +62,7 @@ def _grade_check(wanted: bool) -> GradeCheck | None:
 
 
 for _name, _spec in DATASETS.items():
-    app.command(_name, short_help=_spec.purpose)(_command(_name, _spec))
+    app.command(_name, short_help=_spec.about)(_command(_name, _spec))
 
 
 @app.command("audit-answers", short_help="list golds that cannot be graded, choices that collide, and rounded golds")

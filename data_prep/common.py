@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from data_prep.reasons import NOTES, REFUSALS, REPAIRS
 from uec_vlm.errors import DataError
 from uec_vlm.records import Sample
+
+Purpose = Literal["training", "evaluation only"]
+TRAINING: Purpose = "training"
+EVALUATION: Purpose = "evaluation only"
 
 SPLITS = ("train", "validation", "test")
 SPLIT_SPELLINGS = {
@@ -86,7 +90,10 @@ class DatasetSpec:
 
     convert: raw row in, sample out (pure); raises `RowRefused`.
     sources: tried in order on a local path; each returns None where the layout is not its own.
-    hub_id: the Hub data set in the same layout, or None. layouts: the accepted sources in words, for help and errors.
+    layouts: the accepted sources in words, for help and errors.
+    about: what kind of problems. purpose: `TRAINING` or `EVALUATION`; training on the latter is refused by the trainer.
+    rows: the published size. schema: the public source, with revision, that the columns were taken from.
+    hub_id: the Hub data set in one of the layouts, or None; hub_files: the files of it that are downloaded.
     """
 
     convert: Callable[[RawRow], Converted]
@@ -94,26 +101,48 @@ class DatasetSpec:
     layouts: tuple[str, ...]
     licence: str
     citation: str
-    purpose: str
+    about: str
+    purpose: Purpose
+    rows: str
+    schema: str
     hub_id: str | None = None
+    hub_files: tuple[str, ...] = ("*.parquet",)
+
+
+LISTED = 10_000
+"""How many rows an account names for one reason; all are counted."""
+
+
+@dataclass
+class Account:
+    """The rows of one reason: how many, and the first `LISTED` of them."""
+
+    count: int = 0
+    events: list[Event] = field(default_factory=list)
+
+    def enter(self, event: Event) -> None:
+        """Count an event, and keep it while there is room."""
+        self.count += 1
+        if len(self.events) < LISTED:
+            self.events.append(event)
 
 
 @dataclass
 class Ledger:
     """The account of a preparation: which rows were refused, repaired or noted, under which name.
 
-    The only state that grows with the rows; it holds places and short texts, never pictures.
+    It holds places and short texts, never pictures, and a bounded number of them for each reason.
     """
 
-    refused: dict[str, list[Event]] = field(default_factory=dict)
-    repaired: dict[str, list[Event]] = field(default_factory=dict)
-    noted: dict[str, list[Event]] = field(default_factory=dict)
+    refused: dict[str, Account] = field(default_factory=dict)
+    repaired: dict[str, Account] = field(default_factory=dict)
+    noted: dict[str, Account] = field(default_factory=dict)
 
     def enter(self, event: Event) -> None:
         """File an event under its reason; an unknown reason is a fault of ours."""
-        for names, account in ((REFUSALS, self.refused), (REPAIRS, self.repaired), (NOTES, self.noted)):
+        for names, accounts in ((REFUSALS, self.refused), (REPAIRS, self.repaired), (NOTES, self.noted)):
             if event.reason in names:
-                account.setdefault(event.reason, []).append(event)
+                accounts.setdefault(event.reason, Account()).enter(event)
                 return
         raise KeyError(f"data_prep.reasons has no entry '{event.reason}'")
 

@@ -7,17 +7,26 @@ Hub layout: columns `images`, `problem` ("<image>" and the annotated text), `ans
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from data_prep.common import Converted, Event, RawRow, RowRefused, shown
+from data_prep.common import TRAINING, Converted, DatasetSpec, RawRow, RowRefused, shown
+from data_prep.shaping import (
+    LETTERS,
+    Repairs,
+    choice_letter,
+    choice_texts,
+    different_choices,
+    open_sample,
+    row_key,
+    text_of,
+)
+from data_prep.sources import open_intergps
+from data_prep.tables import TableLayout
 from data_prep.text import clean_text, without_placeholder
 from uec_vlm.records import IMAGE_PLACEHOLDER, Sample
-from uec_vlm.verifier import answer_value, normalise_answer
 
 NAME = "geometry3k"
-LETTERS = "ABCDEFGHIJ"
 
 
 def convert(raw: RawRow) -> Converted:
@@ -26,17 +35,17 @@ def convert(raw: RawRow) -> Converted:
     The normalised gold is `answer`; `metadata` keeps `answer_original`, `choices_original`, `letter_original`, and of
     the source `problem_id`, `split`, `letter`, `goal`, `graph`, `level` (this source states none: null).
     """
-    return _from_hub(raw) if raw.layout == "hub" else _from_intergps(raw)
+    return _from_intergps(raw) if raw.layout == "intergps" else _from_hub(raw)
 
 
 def _from_intergps(raw: RawRow) -> Converted:
-    fields, repairs = raw.fields, _Repairs(raw.place)
+    fields, repairs = raw.fields, Repairs(raw.place)
     problem_id = _problem_id(fields, raw.place, repairs)
     text = _problem_text(fields, repairs)
-    spelled = _choice_texts(fields.get("choices"), repairs)
-    letter = _letter(fields.get("answer"), len(spelled), repairs)
+    spelled = choice_texts(fields.get("choices"), repairs)
+    letter = choice_letter(fields.get("answer"), len(spelled), repairs)
     place = LETTERS.index(letter)
-    choices, values, gold = _different_choices(spelled, place, repairs)
+    choices, values, gold = different_choices(spelled, place, repairs)
     precise = _precise_values(fields.get("precise_value"), len(spelled), repairs)
     _compare_values(values[gold], precise[place] if precise else None, repairs)
     metadata = {
@@ -66,57 +75,19 @@ def _from_intergps(raw: RawRow) -> Converted:
 
 
 def _from_hub(raw: RawRow) -> Converted:
-    fields, repairs = raw.fields, _Repairs(raw.place)
-    for name in ("problem", "answer"):
-        if not isinstance(fields.get(name), str):
-            raise RowRefused("missing_field", f"{name} is {shown(fields.get(name))}, a text is needed")
-    (text, in_text), (spelled, in_answer) = clean_text(fields["problem"]), clean_text(fields["answer"])
-    repairs.add(*dict.fromkeys(in_text + in_answer))
-    text = place_images(text, len(raw.images), repairs)
-    answer = normalise_answer(spelled)
-    if not answer:
-        raise RowRefused("empty_answer", f"answer is {shown(fields['answer'])}")
-    row = raw.place.rsplit("/", 1)[-1]
-    sample = Sample(
-        id=f"{NAME}-{raw.split}-row-{row}",
-        source=NAME,
-        problem=text,
-        answer=answer,
-        images=raw.images,
-        answer_value=answer_value(answer),
-        metadata={"split": raw.split, "row": int(row), "answer_original": fields["answer"], "level": None},
+    row = row_key(raw)
+    return open_sample(
+        raw,
+        name=NAME,
+        key=row,
+        text=text_of(raw.fields, "problem"),
+        answer=text_of(raw.fields, "answer"),
+        repairs=Repairs(raw.place),
+        metadata={"row": int(row.removeprefix("row-")), "level": None},
     )
-    return Converted(sample, repairs.events())
 
 
-class _Repairs:
-    """Collects the repairs and notes of one row."""
-
-    def __init__(self, place: str) -> None:
-        self._place = place
-        self._events: list[Event] = []
-
-    def add(self, *reasons: str, detail: str = "") -> None:
-        self._events += [Event(self._place, reason, detail) for reason in reasons]
-
-    def events(self) -> tuple[Event, ...]:
-        return tuple(self._events)
-
-
-def place_images(text: str, count: int, repairs: _Repairs) -> str:
-    """The text with one placeholder per image: put in front if it has none, refused if the numbers differ."""
-    found = text.count(IMAGE_PLACEHOLDER)
-    if not text.replace(IMAGE_PLACEHOLDER, "").strip():
-        raise RowRefused("empty_text", f"the problem is {shown(text)}")
-    if found == 0 and count > 0:
-        repairs.add("placeholder_added")
-        return IMAGE_PLACEHOLDER * count + text
-    if found != count:
-        raise RowRefused("placeholder_mismatch", f"{found} placeholders, {count} images")
-    return text
-
-
-def _problem_id(fields: Mapping[str, Any], place: str, repairs: _Repairs) -> str:
+def _problem_id(fields: Mapping[str, Any], place: str, repairs: Repairs) -> str:
     folder = place.rsplit("/", 1)[-1]
     given = fields.get("id")
     if isinstance(given, bool) or not isinstance(given, int | str) or not str(given).strip():
@@ -127,7 +98,7 @@ def _problem_id(fields: Mapping[str, Any], place: str, repairs: _Repairs) -> str
     return str(given).strip()
 
 
-def _problem_text(fields: Mapping[str, Any], repairs: _Repairs) -> str:
+def _problem_text(fields: Mapping[str, Any], repairs: Repairs) -> str:
     for name in ("annotat_text", "problem_text"):
         given = fields.get(name)
         if not isinstance(given, str):
@@ -144,74 +115,7 @@ def _problem_text(fields: Mapping[str, Any], repairs: _Repairs) -> str:
     raise RowRefused("empty_text", f"annotat_text is {shown(fields.get('annotat_text'))}")
 
 
-def _choice_texts(given: object, repairs: _Repairs) -> list[str]:
-    if not isinstance(given, list) or any(isinstance(one, bool | list | dict | None) for one in given):
-        raise RowRefused("missing_field", f"choices is {shown(given)}, a list of texts is needed")
-    if not 2 <= len(given) <= len(LETTERS):
-        raise RowRefused("too_few_choices", f"{len(given)} choices; between 2 and {len(LETTERS)} are expected")
-    if any(not isinstance(one, str) for one in given):
-        repairs.add("choice_not_text", detail=shown(given))
-    cleaned = [clean_text(str(one)) for one in given]
-    repairs.add(*dict.fromkeys(reason for _, made in cleaned for reason in made), detail=shown(given))
-    return [text for text, _ in cleaned]
-
-
-def _letter(given: object, count: int, repairs: _Repairs) -> str:
-    """The letter of the right choice, A for the first."""
-    if isinstance(given, list):
-        if len(given) > 1:
-            raise RowRefused("two_answers", f"answer is {shown(given)}")
-        given = given[0] if given else None
-    if not isinstance(given, str) or not given.strip():
-        raise RowRefused("missing_field", f"answer is {shown(given)}, a letter is needed")
-    letters: list[str] = re.findall(r"[A-Z]", given.upper())
-    plain = re.sub(r"[\s().,;:/&|]|\band\b|\bor\b", "", given, flags=re.IGNORECASE)
-    if len(plain) > 1 and set(plain.upper()) <= set(LETTERS[:count]):
-        raise RowRefused("two_answers", f"answer is {shown(given)}")
-    if len(plain) != 1 or len(letters) != 1 or letters[0] not in LETTERS[:count]:
-        raise RowRefused("letter_without_choice", f"answer is {shown(given)}, there are {count} choices")
-    if given != letters[0]:
-        repairs.add("letter_spelling", detail=shown(given))
-    return letters[0]
-
-
-def _different_choices(
-    original: Sequence[str], gold: int, repairs: _Repairs
-) -> tuple[list[str], list[float | None], int]:
-    """The normalised choices without empty and repeated ones, their values, and the place of the right one."""
-    if not normalise_answer(original[gold]):
-        raise RowRefused("empty_answer", f"choice {LETTERS[gold]} is {shown(original[gold])}")
-    kept: list[str] = []
-    values: list[float | None] = []
-    right = 0
-    for place, choice in enumerate(map(normalise_answer, original)):
-        if not choice:
-            repairs.add("empty_choice", detail=shown(original))
-            continue
-        value = answer_value(choice)
-        twin = next((n for n in range(len(kept)) if _same(choice, value, kept[n], values[n])), None)
-        if twin is None:
-            kept.append(choice)
-            values.append(value)
-        else:
-            repairs.add("duplicated_choices", detail=shown(original))
-        if place == gold:
-            right = len(kept) - 1 if twin is None else twin
-    if len(kept) < 2:
-        raise RowRefused("too_few_choices", f"choices are {shown(original)}")
-    return kept, values, right
-
-
-def _same(one: str, value: float | None, other: str, other_value: float | None) -> bool:
-    """Equal as spelled after normalisation, or as numbers to the last digits of a float."""
-    if one == other:
-        return True
-    if value is None or other_value is None:
-        return False
-    return math.isclose(value, other_value, rel_tol=1e-12, abs_tol=1e-12)
-
-
-def _precise_values(given: object, count: int, repairs: _Repairs) -> list[float | None] | None:
+def _precise_values(given: object, count: int, repairs: Repairs) -> list[float | None] | None:
     """The source's own values of the choices; texts are read as numbers where they are some."""
     if given is None:
         return None
@@ -233,7 +137,7 @@ def _number(given: object) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _compare_values(value: float | None, precise: float | None, repairs: _Repairs) -> None:
+def _compare_values(value: float | None, precise: float | None, repairs: Repairs) -> None:
     if value is None or precise is None:
         return
     if not math.isclose(value, precise, rel_tol=5e-3, abs_tol=1e-9):
@@ -245,3 +149,23 @@ def _labels(given: object) -> list[str]:
     if isinstance(given, str):
         given = [given]
     return [clean_text(str(one))[0] for one in given] if isinstance(given, list) else []
+
+
+SPEC = DatasetSpec(
+    convert=convert,
+    sources=(open_intergps, TableLayout(columns=("problem", "answer"), images=("images",)).open),
+    layouts=(
+        "a folder with train/, val/, test/ of <id>/data.json and <id>/img_diagram.png (Inter-GPS), or one of these",
+        "train.zip, val.zip, test.zip as published, a folder with them or one of them",
+        "the Hub id hiyouga/geometry3k (hiyouga/geometry3k@COMMIT pins a revision), or a folder with a copy of its "
+        "Parquet files train-*.parquet, validation-*.parquet, test-*.parquet",
+    ),
+    licence="MIT (lupantech/InterGPS)",
+    citation="Pan Lu, Ran Gong, Shibiao Jiang, Liang Qiu, Siyuan Huang, Xiaodan Liang, Song-Chun Zhu: Inter-GPS: "
+    "Interpretable Geometry Problem Solving with Formal Language and Symbolic Reasoning. ACL 2021.",
+    about="plane geometry with a diagram; open answers or four choices",
+    purpose=TRAINING,
+    rows="2 101 train, 300 validation, 601 test",
+    schema="lupantech/InterGPS (problem folders); Hub card of hiyouga/geometry3k",
+    hub_id="hiyouga/geometry3k",
+)

@@ -7,15 +7,26 @@ Layout: a folder with `rows.jsonl` (`id`, `split`, `problem_text_en`, `problem_a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from data_prep import arithmetic
-from data_prep.common import SPLIT_SPELLINGS, SPLITS, Converted, Event, RawRow, RowRefused, Source, shown
-from data_prep.sources import MAX_RECORD_BYTES, parse_record, read_bounded
+from data_prep.common import (
+    SPLIT_SPELLINGS,
+    SPLITS,
+    TRAINING,
+    Converted,
+    DatasetSpec,
+    Event,
+    RawRow,
+    RowRefused,
+    Source,
+    shown,
+)
+from data_prep.pictures import PictureShelf
+from data_prep.tables import read_lines
 from data_prep.text import clean_text, without_placeholder
-from uec_vlm.errors import DataError
 from uec_vlm.records import IMAGE_PLACEHOLDER, Sample
 from uec_vlm.verifier import normalise_answer
 
@@ -37,11 +48,7 @@ def convert(raw: RawRow) -> Converted:
     text, had_placeholder = without_placeholder(text)
     if not text:
         raise RowRefused("empty_text", f"problem_text_en is {shown(fields['problem_text_en'])}")
-    try:
-        expression = arithmetic.parse(fields["problem_answer"])
-        value = arithmetic.evaluate(expression)
-    except ValueError as error:
-        raise RowRefused("answer_not_understood", f"{shown(fields['problem_answer'])}: {error}") from error
+    answer, value = exact_answer(fields["problem_answer"])
     problem_id = str(fields["id"])
     level = fields.get("problem_level")
     goal = str(fields.get("goal_cdl") or "")
@@ -57,13 +64,22 @@ def convert(raw: RawRow) -> Converted:
         id=f"{NAME}-{raw.split}-{problem_id}",
         source=NAME,
         problem=IMAGE_PLACEHOLDER + text,
-        answer=normalise_answer(arithmetic.latex(expression)),
+        answer=answer,
         images=raw.images,
         answer_value=value,
         metadata=metadata,
     )
     repairs = [*made, *(["placeholder_in_text"] if had_placeholder else [])]
     return Converted(sample, tuple(Event(raw.place, repair, "") for repair in repairs))
+
+
+def exact_answer(given: str) -> tuple[str, float]:
+    """FormalGeo's exact answer as normalised LaTeX, and its value; raises `RowRefused`."""
+    try:
+        expression = arithmetic.parse(given)
+        return normalise_answer(arithmetic.latex(expression)), arithmetic.evaluate(expression)
+    except ValueError as error:
+        raise RowRefused("answer_not_understood", f"{shown(given)}: {error}") from error
 
 
 def _goal_kinds(goal: str) -> list[str]:
@@ -77,7 +93,8 @@ def open_formalgeo(path: Path) -> Source | None:
     if not file.is_file():
         return None
     splits, refused = set[str](), []
-    for place, item in _records(file):
+    for number, item in read_lines(file):
+        place = f"line {number + 1}"
         if isinstance(item, RowRefused):
             refused.append(Event(place, item.reason, item.detail))
         elif _split(item) is None:
@@ -92,48 +109,37 @@ def open_formalgeo(path: Path) -> Source | None:
     return Source(layout="formalgeo_rows", name=path.name, splits=found, read=read, refused=tuple(refused))
 
 
-def _split(record: dict[str, Any]) -> str | None:
+def _split(record: Mapping[str, Any]) -> str | None:
     given = record.get("split")
     return SPLIT_SPELLINGS.get(given) if isinstance(given, str) else None
 
 
-def _records(file: Path) -> Iterator[tuple[str, dict[str, Any] | RowRefused]]:
-    with file.open("rb") as lines:
-        number = 0
-        while line := lines.readline(MAX_RECORD_BYTES + 1):
-            number += 1
-            if len(line) > MAX_RECORD_BYTES:
-                raise DataError(
-                    f"{file} line {number}: longer than {MAX_RECORD_BYTES} bytes; this is no FormalGeo file"
-                )
-            try:
-                yield f"line {number}", parse_record(line)
-            except RowRefused as refused:
-                yield f"line {number}", refused
-
-
 def _rows(folder: Path, split: str) -> Iterator[RawRow | Event]:
-    for place, record in _records(folder / ROWS):
+    shelf = PictureShelf(folder)
+    for number, record in read_lines(folder / ROWS):
         if isinstance(record, RowRefused) or _split(record) != split:
             continue
+        place = f"line {number + 1}"
         try:
             if not isinstance(record.get("id"), int | str) or isinstance(record["id"], bool):
                 raise RowRefused("missing_field", f"id is {shown(record.get('id'))}")
             place = f"{split}/{record['id']}"
-            image = _image(folder, record.get("image"))
+            images = shelf.pictures([record.get("image")])
         except RowRefused as refused:
             yield Event(place, refused.reason, refused.detail)
         else:
-            yield RawRow(split, place, "formalgeo", record, (image,))
+            yield RawRow(split, place, "formalgeo", record, images)
 
 
-def _image(folder: Path, given: object) -> bytes:
-    if not isinstance(given, str) or not given:
-        raise RowRefused("missing_image", f"image is {shown(given)}")
-    parts = PurePosixPath(given.replace("\\", "/")).parts
-    if ".." in parts or given.startswith(("/", "\\")) or ":" in given or "\0" in given:
-        raise RowRefused("image_outside_source", f"image is {shown(given)}")
-    data = read_bounded(folder.joinpath(*parts), "image_absurd_size")
-    if data is None:
-        raise RowRefused("missing_image", f"{given} is not there")
-    return data
+SPEC = DatasetSpec(
+    convert=convert,
+    sources=(open_formalgeo,),
+    layouts=("a folder with rows.jsonl (FormalGeo7k's annotation of Geometry3K) and its images/",),
+    licence="MIT (FormalGeo)",
+    citation="Xiaokai Zhang et al.: FormalGeo: An Extensible Formalized Framework for Olympiad Geometric Problem "
+    "Solving. arXiv 2310.18021, 2023.",
+    about="Geometry3K problems with exact open answers and no choices",
+    purpose=TRAINING,
+    rows="as many as rows.jsonl has",
+    schema="FormalGeo7k (BitSecret/FormalGeo), problems/*.json as rows",
+)

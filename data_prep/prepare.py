@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from data_prep.common import Converted, DatasetSpec, Event, Ledger, RawRow, RowRefused, Source, shown
+from data_prep.common import Account, Converted, DatasetSpec, Event, Ledger, RawRow, RowRefused, Source, shown
 from data_prep.images import check_image
 from data_prep.leakage import LeakageIndex
 from data_prep.reasons import NOTES, REFUSALS, REPAIRS
@@ -52,7 +52,7 @@ def prepare(
         for split, partial in partials.items():
             counts[split] = _write_split(spec, source, split, partial, ledger, leakage, seen, grade_check)
         if not seen:
-            worst = {reason: len(events) for reason, events in ledger.refused.items()}
+            worst = {reason: account.count for reason, account in ledger.refused.items()}
             raise DataError(f"{source.name}: no row was accepted, nothing is written. Refused, by reason: {worst}")
         for split, partial in partials.items():
             os.replace(partial, out / f"{split}.parquet")
@@ -146,6 +146,7 @@ def _manifest(
         "licence": spec.licence,
         "citation": spec.citation,
         "purpose": spec.purpose,
+        "about": spec.about,
         "grade_check": graded,
         "splits": {
             split: {"rows_read": count.read, "rows_written": count.written, "rows_refused": count.refused}
@@ -165,12 +166,12 @@ def _manifest(
     }
 
 
-def _account(events: dict[str, list[Event]], meanings: dict[str, str]) -> dict[str, Any]:
+def _account(accounts: dict[str, Account], meanings: dict[str, str]) -> dict[str, Any]:
     return {
         reason: {
-            "count": len(events[reason]),
+            "count": accounts[reason].count,
             "meaning": meanings[reason],
-            "rows": [{"row": event.place, "detail": event.detail} for event in events[reason]],
+            "rows": [{"row": event.place, "detail": event.detail} for event in accounts[reason].events],
         }
-        for reason in sorted(events)
+        for reason in sorted(accounts)
     }

@@ -10,6 +10,7 @@ REFUSALS = {
     "empty_answer": "the right answer is an empty text",
     "letter_without_choice": "the answer's letter names none of the choices",
     "two_answers": "the answer field names more than one choice",
+    "answer_not_a_choice": "the answer is none of the choices",
     "too_few_choices": "fewer than two different choices are left",
     "placeholder_mismatch": "the text has another number of <image> placeholders than there are images",
     "bad_id": "the problem id is not a short name of letters, digits, dots and dashes",
@@ -48,10 +49,13 @@ REPAIRS = {
     "precise_value_text": "precise_value held texts; those that are numbers were read, others became null",
     "precise_value_unusable": "precise_value is not a list with one value per choice; it was dropped",
     "missing_id": "the record has no id; the name of its folder was taken",
+    "id_not_plain": "the record has no id that is a short plain name; the number of the row was taken",
+    "extra_image_tags": "the text names several pictures where one file holds them all; the first place was kept",
     "id_differs_from_folder": "the record's id is not the name of its folder; the record's was kept",
 }
 
 NOTES = {
+    "question_in_picture": "the text has no question, since the picture holds it; the text says so",
     "precise_value_differs": "precise_value of the right choice differs from the value of its text by more than 0.5 %; "
     "the text is the gold",
 }

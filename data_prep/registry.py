@@ -1,35 +1,42 @@
-"""The data sets that can be prepared, by name."""
+"""The data sets that can be prepared, by name: one file and one line each."""
 
 from __future__ import annotations
 
-from data_prep import geometry3k, geometry3k_formalgeo
+from data_prep import (
+    clevr_count,
+    dapo17k,
+    geometry3k,
+    geometry3k_formalgeo,
+    geoqa_formalgeo,
+    geoqa_plus,
+    geoqa_r1v,
+    gsm8k,
+    math12k,
+    mathverse,
+    mathvision,
+    mathvista,
+    mmk12,
+    multimodal_open_r1,
+    virl39k,
+    wemath,
+)
 from data_prep.common import DatasetSpec
-from data_prep.hub import open_parquet
-from data_prep.sources import open_intergps
 
 DATASETS: dict[str, DatasetSpec] = {
-    "geometry3k": DatasetSpec(
-        convert=geometry3k.convert,
-        sources=(open_intergps, open_parquet),
-        layouts=(
-            "a folder with train/, val/, test/ of <id>/data.json and <id>/img_diagram.png (Inter-GPS), or one of these",
-            "train.zip, val.zip, test.zip as published, a folder with them or one of them",
-            "the Hub id hiyouga/geometry3k (hiyouga/geometry3k@COMMIT pins a revision), or a folder with a copy of its "
-            "Parquet files train-*.parquet, validation-*.parquet, test-*.parquet",
-        ),
-        licence="MIT (lupantech/InterGPS)",
-        citation="Pan Lu, Ran Gong, Shibiao Jiang, Liang Qiu, Siyuan Huang, Xiaodan Liang, Song-Chun Zhu: Inter-GPS: "
-        "Interpretable Geometry Problem Solving with Formal Language and Symbolic Reasoning. ACL 2021.",
-        purpose="training and evaluation: plane geometry with a diagram; open answers or four choices",
-        hub_id="hiyouga/geometry3k",
-    ),
-    "geometry3k_formalgeo": DatasetSpec(
-        convert=geometry3k_formalgeo.convert,
-        sources=(geometry3k_formalgeo.open_formalgeo,),
-        layouts=("a folder with rows.jsonl (FormalGeo7k's annotation of Geometry3K) and its images/",),
-        licence="MIT (FormalGeo)",
-        citation="Xiaokai Zhang et al.: FormalGeo: An Extensible Formalized Framework for Olympiad Geometric Problem "
-        "Solving. arXiv 2310.18021, 2023.",
-        purpose="training: Geometry3K problems with exact open answers and no choices",
-    ),
+    "geometry3k": geometry3k.SPEC,
+    "geometry3k_formalgeo": geometry3k_formalgeo.SPEC,
+    "geoqa_r1v": geoqa_r1v.SPEC,
+    "geoqa_plus": geoqa_plus.SPEC,
+    "geoqa_formalgeo": geoqa_formalgeo.SPEC,
+    "mmk12": mmk12.SPEC,
+    "virl39k": virl39k.SPEC,
+    "multimodal_open_r1": multimodal_open_r1.SPEC,
+    "clevr_count": clevr_count.SPEC,
+    "mathvista": mathvista.SPEC,
+    "mathverse": mathverse.SPEC,
+    "mathvision": mathvision.SPEC,
+    "wemath": wemath.SPEC,
+    "math12k": math12k.SPEC,
+    "gsm8k": gsm8k.SPEC,
+    "dapo17k": dapo17k.SPEC,
 }

@@ -35,7 +35,7 @@ def open_source(name: str, spec: DatasetSpec, source: str) -> Source:
     if spec.hub_id is not None and hub_id == spec.hub_id:
         from data_prep.hub import open_hub
 
-        return open_hub(hub_id, revision or None)
+        return open_hub(spec, hub_id, revision or None)
     raise DataError(f"--source {source}: there is no such file or folder. Give one of: {accepted}")
 
 

@@ -82,7 +82,7 @@ def _contents(path: Path) -> _Contents:
 
 def _file_entry(path: Path, info: zipfile.ZipInfo, contents: _Contents) -> None:
     """Put an entry with its problem; a refused one refuses its problem, or stands alone if it belongs to none."""
-    refusal = _refusal(info)
+    refusal = entry_refusal(info)
     if refusal is not None and refusal.reason in ("zip_outside_path", "zip_absolute_path"):
         contents.refused.append(Event(f"{path.name}:{info.filename}", refusal.reason, refusal.detail))
         return
@@ -103,7 +103,7 @@ def _file_entry(path: Path, info: zipfile.ZipInfo, contents: _Contents) -> None:
     problem.refusal = problem.refusal or refusal
 
 
-def _refusal(info: zipfile.ZipInfo) -> RowRefused | None:
+def entry_refusal(info: zipfile.ZipInfo) -> RowRefused | None:
     """Why an entry must not be read, by its header alone; None if it may."""
     name = info.orig_filename.replace("\\", "/")
     parts = PurePosixPath(name).parts

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from data_prep.reasons import NOTES, REFUSALS, REPAIRS
+from data_prep.registry import DATASETS
 from uec_vlm.config import RunConfig, SftConfig
 from uec_vlm.metrics import markdown_table
 
@@ -100,7 +102,53 @@ def with_section(text: str, name: str, body: str) -> str:
     return f"{before}<!-- {name} -->\n{body}\n<!-- /{name} -->{after}"
 
 
-PAGES = {"docs/metrics.md": metrics_page, "docs/configuration.md": keys_page}
+def data_page() -> str:
+    """`docs/data.md`: the registry of data sets."""
+    sets = "\n".join(
+        f"| `{name}` | {spec.purpose} | {spec.about} | {spec.rows} | {spec.licence} | "
+        f"{f'`{spec.hub_id}`' if spec.hub_id else 'local files'} |"
+        for name, spec in DATASETS.items()
+    )
+    sources = "\n".join(
+        f"- `{name}`: {spec.citation} Layout: {'; '.join(spec.layouts)}. Columns from: {spec.schema}."
+        for name, spec in DATASETS.items()
+    )
+    return _DATA_PAGE.format(sets=sets, sources=sources, reasons="\n".join(_reasons()))
+
+
+def _reasons() -> list[str]:
+    kinds = (("refused", REFUSALS), ("repaired", REPAIRS), ("noted", NOTES))
+    return [f"| `{name}` | {kind} | {meaning} |" for kind, names in kinds for name, meaning in names.items()]
+
+
+_DATA_PAGE = """# Data
+
+Generated from `data_prep/registry.py` and `data_prep/reasons.py`. `python -m data_prep NAME --source SOURCE --out DIR`
+writes `DIR/{{train,validation,test}}.parquet` and `DIR/manifest.json`. `SOURCE` is the Hub id (`ID@COMMIT` pins a
+revision), or a folder with the set's own files; `python -m data_prep NAME --help` lists the layouts. Every gold is
+graded by the verifier first, and every row that was repaired or refused is named in the manifest. Your own files:
+[your_own_data.md](your_own_data.md).
+
+A set that is for *evaluation only* is refused as `data.train`, unless `data.train.force: true`.
+
+| name | purpose | what | rows as published | licence | Hub |
+|---|---|---|---|---|---|
+{sets}
+
+Licences are as their sources state them; look before you use a set.
+
+## Sources
+
+{sources}
+
+## What a manifest may say of a row
+
+| reason | what happened | meaning |
+|---|---|---|
+{reasons}
+"""
+
+PAGES = {"docs/metrics.md": metrics_page, "docs/configuration.md": keys_page, "docs/data.md": data_page}
 README_SECTIONS = {"families": families_section}
 
 if __name__ == "__main__":

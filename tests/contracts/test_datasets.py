@@ -7,6 +7,7 @@ from typing import Any
 import datasets
 import pyarrow.parquet as pq
 import pytest
+from transformers import AutoProcessor
 
 from data_prep.grade import grade_check
 from data_prep.images import check_image
@@ -14,8 +15,9 @@ from data_prep.prepare import prepare
 from data_prep.registry import DATASETS
 from data_prep.sources import open_source
 from data_prep.write import SCHEMA, as_row
-from uec_vlm.batches.samples import load_samples
-from uec_vlm.verifier import normalise_answer
+from uec_vlm.batches import PromptSettings, load_samples, render
+from uec_vlm.geosynth.asset import starter_folder
+from uec_vlm.verifier import judge, normalise_answer
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
@@ -92,6 +94,32 @@ def test_the_next_station_reads_the_same_samples(prepared: tuple[str, Path, dict
         assert read == pq.read_table(path).to_pylist()
 
 
-def test_licence_citation_and_purpose_are_stated(prepared: tuple[str, Path, dict[str, Any]]) -> None:
-    spec = DATASETS[prepared[0]]
-    assert spec.licence and spec.citation and spec.purpose and spec.layouts
+def test_the_prompt_has_the_question_and_one_picture_place_per_picture(
+    prepared: tuple[str, Path, dict[str, Any]],
+) -> None:
+    """Every piece of the problem's text stands in the prompt, every picture a grid."""
+    processor = AutoProcessor.from_pretrained(starter_folder(), use_fast=True)
+    for path in prepared[1].glob("*.parquet"):
+        for sample in load_samples(path):
+            prompt = render(sample, processor, PromptSettings(max_prompt_tokens=4096))
+            for piece in sample.problem.split("<image>"):
+                assert piece in prompt.text
+            assert prompt.text.count("<|image_pad|>") == len(sample.images) == len(prompt.image_grid_thw)
+
+
+def test_the_gold_grades_itself_right(prepared: tuple[str, Path, dict[str, Any]]) -> None:
+    for row in rows(prepared[1]):
+        for known in (row["choices"] or None, None):
+            assert judge(f"\\boxed{{{row['answer']}}}", row["answer"], known, question=row["problem"]).correct, row[
+                "id"
+            ]
+
+
+def test_the_manifest_states_licence_citation_and_purpose(prepared: tuple[str, Path, dict[str, Any]]) -> None:
+    name, out, _ = prepared
+    spec, written = DATASETS[name], json.loads((out / "manifest.json").read_text())
+    assert spec.licence and spec.citation and spec.about and spec.layouts and spec.rows and spec.schema
+    assert (written["licence"], written["citation"], written["purpose"]) == (spec.licence, spec.citation, spec.purpose)
+    assert spec.purpose in ("training", "evaluation only")
+    if spec.purpose == "evaluation only":
+        assert not (out / "train.parquet").exists()

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from data_prep.common import Event, RawRow
+from data_prep.common import Event, Ledger, RawRow
 from data_prep.prepare import prepare
 from data_prep.reasons import NOTES, REFUSALS, REPAIRS
 from data_prep.registry import DATASETS
@@ -220,6 +220,15 @@ def test_memory_does_not_grow_with_the_rows(layout: str, tmp_path: Path) -> None
     sizes = [(Path(f"{source}_out") / "train.parquet").stat().st_size for source in (few, many)]
     assert sizes[1] - sizes[0] > 75e6
     assert peaks[1] - peaks[0] < 20e6
+
+
+def test_all_events_are_counted_and_a_bounded_number_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("data_prep.common.LISTED", 3)
+    ledger = Ledger()
+    for number in range(8):
+        ledger.enter(Event(f"train/{number}", "placeholder_added", ""))
+    account = ledger.repaired["placeholder_added"]
+    assert (account.count, [event.place for event in account.events]) == (8, ["train/0", "train/1", "train/2"])
 
 
 def test_every_name_of_the_manifest_is_used_and_tested() -> None:

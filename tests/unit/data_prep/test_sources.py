@@ -5,7 +5,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import datasets
+import huggingface_hub
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -52,30 +52,36 @@ def test_folders_archives_and_parquet_give_the_same_rows(tmp_path: Path) -> None
     assert len({row["images"][0] for row in from_folders}) == 12
 
 
-def test_hub_id_goes_through_load_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The Hub cannot be reached in tests: its address is replaced by a local folder, all else is the real code."""
-    local = make_hub_parquet(make_folders(tmp_path / "folders"), tmp_path / "parquet")
-    real, asked = datasets.load_dataset, []
+def test_hub_id_is_downloaded_once_and_read_as_a_local_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Hub cannot be reached in tests: the download is replaced by a local folder, all else is the real code."""
+    local = make_hub_parquet(make_folders(tmp_path / "folders"), tmp_path / "abc123")
+    asked = []
 
-    def load(name: str, *, revision: str | None) -> Any:
-        asked.append((name, revision))
-        return real(str(local), cache_dir=str(tmp_path / "cache"))
+    def snapshot(name: str, **settings: Any) -> str:
+        asked.append((name, settings))
+        return str(local)
 
-    monkeypatch.setattr(datasets, "load_dataset", load)
-    manifest = run("hiyouga/geometry3k@abc123", tmp_path / "hub")
-    monkeypatch.undo()
-    assert asked == [("hiyouga/geometry3k", "abc123")]
-    assert manifest["source"] == {"layout": "hub", "name": "hiyouga/geometry3k", "revision": "abc123"}
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    manifest = run("hiyouga/geometry3k@v1", tmp_path / "hub")
+    wanted = {"repo_type": "dataset", "revision": "v1", "allow_patterns": ["*.parquet"]}
+    assert asked == [("hiyouga/geometry3k", wanted)]
+    assert manifest["source"] == {"layout": "parquet", "name": "hiyouga/geometry3k", "revision": "abc123"}
     run(local, tmp_path / "local")
     assert rows(tmp_path / "hub") == rows(tmp_path / "local")
 
 
-def test_hub_that_cannot_be_reached_names_the_local_ways(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(name: str, *, revision: str | None) -> Any:
+def test_hub_that_cannot_be_reached_names_the_local_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    def snapshot(name: str, **_: Any) -> str:
         raise ConnectionError("no network")
 
-    monkeypatch.setattr(datasets, "load_dataset", load)
-    with pytest.raises(DataError, match=r"no network.*copy of its Parquet files"):
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    with pytest.raises(DataError, match=r"no network.*copy of its files"):
+        open_source("geometry3k", DATASETS["geometry3k"], "hiyouga/geometry3k")
+
+
+def test_hub_revision_without_the_layout_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(tmp_path))
+    with pytest.raises(DataError, match=r"holds none of the layouts that are known. Give one of: a folder with train"):
         open_source("geometry3k", DATASETS["geometry3k"], "hiyouga/geometry3k")
 
 
@@ -226,11 +232,11 @@ def test_archive_with_other_folders_around_the_problems(prefix: str, tmp_path: P
         (lambda root: _written(root / "train.zip", b"PK no zip"), "not a readable zip archive.*download it again"),
         (
             lambda root: _written(root / "train-0.parquet", b"PAR1 no parquet"),
-            "cannot be read.*download the files again",
+            "cannot be read.*get the file again",
         ),
         (
             lambda root: _table(root / "train-0.parquet", {"image": [b"x"], "question": ["q"]}),
-            r"columns \['images', 'problem', 'answer'\] are missing",
+            r"columns \['problem', 'answer', 'images'\] are missing",
         ),
         (
             lambda root: _table(root / "train-0.parquet", {"images": [5], "problem": ["q"], "answer": ["1"]}),
@@ -277,7 +283,8 @@ def test_parquet_rows_without_bytes_are_refused_and_no_path_is_opened(tmp_path: 
     pq.write_table(table, tmp_path / "test-0.parquet")
     manifest = run(tmp_path / "test-0.parquet", tmp_path / "out")
     assert reasons(manifest["refused"]) == {
-        "missing_image": ["test/00000", "test/00003"],
+        "image_outside_source": ["test/00000"],
+        "missing_image": ["test/00003"],
         "placeholder_mismatch": ["test/00001"],
     }
 

@@ -1,0 +1,62 @@
+"""Choices inside texts, golds in tags and boxes, keys, facts."""
+
+import pytest
+
+from data_prep.common import RawRow
+from data_prep.shaping import Repairs, answered_sample, facts, plain_key, split_choices, tagged_answer, unboxed
+
+ROW = RawRow("train", "train/00007", "table", {}, ())
+
+
+@pytest.mark.parametrize(
+    ("text", "question", "choices"),
+    [
+        ("Find x. Choices: A. 3 B. 4", "Find x.", ["3", "4"]),
+        ("Find x.\nChoices:\nA:60°\nB:75°\nC:80°", "Find x.", ["60°", "75°", "80°"]),
+        ("A. 7; B. 12;C. 14", "", ["7", "12", "14"]),
+        ("Which?\n(A) one\n(B) two", "Which?", ["one", "two"]),
+        ("哪一个？\nA、甲\nB、乙", "哪一个？", ["甲", "乙"]),
+        ("In triangle ABC, A is right.", "In triangle ABC, A is right.", []),
+        ("Points A. and C. are given.", "Points A. and C. are given.", []),
+        ("Only A. here", "Only A. here", []),
+        ("A. first\nB. it is not C. but D\nC. last", "A. first\nB. it is not C. but D\nC. last", []),
+    ],
+)
+def test_choices_are_taken_out_only_where_their_labels_run_on(text: str, question: str, choices: list[str]) -> None:
+    assert split_choices(text) == (question, choices)
+
+
+def test_golds_in_tags_and_boxes() -> None:
+    assert tagged_answer("<think>x</think> <answer> 145° </answer>") == " 145° "
+    assert tagged_answer("145°") == "145°"
+    assert unboxed("\\boxed{\\frac{5}{6}}") == "\\frac{5}{6}"
+    assert unboxed(" \\boxed{A} ") == "A"
+    for whole in ("\\boxed{1} and \\boxed{2}", "\\boxed{1}.", "\\boxed{1", "7"):
+        assert unboxed(whole) == whole
+
+
+def test_a_letter_with_choices_becomes_the_choice_and_any_other_gold_stays_open() -> None:
+    def made(answer: str) -> tuple[str, str, tuple[str, ...]]:
+        sample = answered_sample(
+            ROW, name="x", key="1", text="Find x. A. 3 B. 4", answer=answer, repairs=Repairs("p"), metadata={}
+        ).sample
+        return sample.problem, sample.answer, sample.choices
+
+    assert made("B") == made("(b)") == ("Find x.", "4", ("3", "4"))
+    assert made("4") == ("Find x. A. 3 B. 4", "4", ())
+    assert made("C") == ("Find x. A. 3 B. 4", "C", ())
+
+
+def test_keys_that_are_no_plain_names_become_the_rows_number() -> None:
+    repairs = Repairs("train/00007")
+    assert plain_key("a-b_1.c", ROW, repairs) == "a-b_1.c"
+    assert plain_key(12, ROW, repairs) == "12"
+    assert repairs.events() == ()
+    for given in (None, True, "", "a b", "x" * 61, ["1"]):
+        assert plain_key(given, ROW, repairs) == "row-00007"
+    assert {event.reason for event in repairs.events()} == {"id_not_plain"}
+
+
+def test_facts_are_values_that_json_can_hold() -> None:
+    fields = {"a": 1, "b": float("nan"), "c": ["x"], "d": [1], "e": None, "f": {"g": 1}}
+    assert facts(fields, "a", "b", "c", "d", "e", "f", "z") == {"a": 1, "c": ["x"], "e": None}
