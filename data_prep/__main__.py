@@ -65,6 +65,29 @@ for _name, _spec in DATASETS.items():
     app.command(_name, short_help=_spec.about)(_command(_name, _spec))
 
 
+@app.command("own", short_help="your own JSON lines, CSV, Parquet or Hub data, with a mapping of columns in YAML")
+def own_command(
+    mapping: Annotated[Path, typer.Option("--mapping", help="YAML file that says which column is what.")],
+    source: SourceOption,
+    out: OutOption,
+    grade_check: GradeOption = True,
+) -> None:
+    """Prepare your own data: a table whose columns are named in a YAML file.
+
+    SOURCE is a .parquet, .jsonl, .json, .csv or .tsv file, a folder of them (train.csv, test.csv ...), or a Hub id
+    (user/name, user/name@COMMIT). The YAML file needs `problem: COLUMN` and `answer: COLUMN`; it may have `images`,
+    `choices`, `id`, `split`, `metadata`, `name`, `purpose`, `licence`, `citation` (docs/your_own_data.md).
+
+    Example: python -m data_prep own --mapping mapping.yaml --source problems.csv --out data/mine
+    """
+    from data_prep.own import load_mapping, open_own_source, own_spec
+
+    mapped = load_mapping(mapping)
+    opened = open_own_source(mapped, source)
+    manifest = prepare(mapped.name, own_spec(mapped), opened, out, grade_check=_grade_check(grade_check))
+    typer.echo(summary(manifest, out))
+
+
 @app.command("audit-answers", short_help="list golds that cannot be graded, choices that collide, and rounded golds")
 def audit_answers_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that was prepared: {train,...}.parquet.")],

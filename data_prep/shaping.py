@@ -141,12 +141,12 @@ def row_key(raw: RawRow) -> str:
     return "row-" + raw.place.rsplit("/", 1)[-1]
 
 
-def plain_key(given: object, raw: RawRow, repairs: Repairs) -> str:
-    """The source's own id of a row where it is a short plain name, else the number of the row."""
+def plain_key(given: object, otherwise: RawRow | str, repairs: Repairs) -> str:
+    """The source's own id of a row where it is a short plain name, else the number of the row (or a key given)."""
     if isinstance(given, int | str) and not isinstance(given, bool) and _PLAIN_KEY.fullmatch(str(given)):
         return str(given)
     repairs.add("id_not_plain", detail=f"id is {shown(given)}")
-    return row_key(raw)
+    return otherwise if isinstance(otherwise, str) else row_key(otherwise)
 
 
 def tagged_answer(text: str) -> str:

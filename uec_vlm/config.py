@@ -80,14 +80,40 @@ class GeosynthData(Section):
 
 
 class ParquetData(Section):
-    """A Parquet file written by `python -m data_prep`."""
+    """A Parquet file written by `python -m data_prep`. force: train on it although it is for evaluation only."""
 
     kind: Literal["parquet"]
     path: str
     first: Positive | None = None
+    force: bool = False
 
 
-DataSource = Annotated[GeosynthData | ParquetData, Field(discriminator="kind")]
+SingleSource = Annotated[GeosynthData | ParquetData, Field(discriminator="kind")]
+
+
+class MixturePart(Section):
+    """One set of a mixture. weight: its share of the draws is weight / sum of weights."""
+
+    weight: Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+    source: SingleSource
+
+
+class MixtureData(Section):
+    """Several sets, drawn by weight; which comes next depends on the seed and the counter of draws alone."""
+
+    kind: Literal["mixture"]
+    parts: Annotated[tuple[MixturePart, ...], Field(min_length=2)]
+
+    @model_validator(mode="after")
+    def _weights(self) -> MixtureData:
+        total = sum(part.weight for part in self.parts)
+        lowest = min(part.weight for part in self.parts)
+        if lowest < total / 1000:
+            raise ValueError(f"weight = {lowest} is below a thousandth of the sum {total}; raise it or leave it out")
+        return self
+
+
+DataSource = Annotated[GeosynthData | ParquetData | MixtureData, Field(discriminator="kind")]
 
 
 class PromptSection(Section):
@@ -120,8 +146,8 @@ class DataSection(Section):
     """
 
     train: DataSource
-    validation: DataSource
-    test: DataSource | None = None
+    validation: SingleSource
+    test: SingleSource | None = None
     prompt: PromptSection = PromptSection()
     prompt_cache: Count = 256
     check: bool = True
@@ -235,7 +261,7 @@ class RunConfig(Section):
 class SftData(Section):
     """What supervised training imitates: problems whose metadata carry a worked solution, or only the answer."""
 
-    train: DataSource
+    train: SingleSource
     prompt: PromptSection = PromptSection()
     target: str = "<think>{solution}</think>\\boxed{{{answer}}}"
 
@@ -345,7 +371,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _explain(fault: dict[str, Any], kind: type[BaseModel]) -> str:
-    where = [part for part in fault["loc"] if part not in ("geosynth", "parquet")]
+    where = [part for part in fault["loc"] if part not in ("geosynth", "parquet", "mixture")]
     key = ".".join(str(part) for part in where) or "the configuration"
     if fault["type"] == "extra_forbidden":
         known = _keys_at(kind, where[:-1])

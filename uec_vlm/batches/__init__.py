@@ -6,21 +6,27 @@
 
 from uec_vlm.batches.collate import collate, collate_completions, on_device
 from uec_vlm.batches.micro import cut_by_tokens, cut_for_ranks, cut_rollouts
+from uec_vlm.batches.mixture import Mixture, block_quotas, draw_places
 from uec_vlm.batches.prompts import PromptCache, PromptSettings, render
+from uec_vlm.batches.purpose import refuse_evaluation_only
 from uec_vlm.batches.sampler import draw
 from uec_vlm.batches.samples import SampleStore, load_samples
 
 __all__ = [
+    "Mixture",
     "PromptCache",
     "PromptSettings",
     "SampleStore",
+    "block_quotas",
     "collate",
     "collate_completions",
     "cut_by_tokens",
     "cut_for_ranks",
     "cut_rollouts",
     "draw",
+    "draw_places",
     "load_samples",
     "on_device",
+    "refuse_evaluation_only",
     "render",
 ]

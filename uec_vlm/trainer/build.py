@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 from transformers.utils.logging import disable_progress_bar
 
-from uec_vlm.batches import PromptCache, PromptSettings, load_samples, render
+from uec_vlm.batches import Mixture, PromptCache, PromptSettings, load_samples, refuse_evaluation_only, render
 from uec_vlm.batches.choices import list_choices
-from uec_vlm.config import STARTER, DataSource, GeosynthData, ModelSection, PromptSection, RunConfig
+from uec_vlm.config import STARTER, DataSource, GeosynthData, MixtureData, ModelSection, PromptSection, RunConfig
 from uec_vlm.errors import ConfigError, DataError, PromptError
 from uec_vlm.geosynth import ProblemSet
 from uec_vlm.geosynth.asset import starter_folder
@@ -201,8 +201,16 @@ def build_judge(config: RunConfig) -> Callable[[Sequence[Rollout]], list[Judged]
     return partial(judge_rollouts, settings=settings)
 
 
-def build_samples(source: DataSource, split: str) -> Sequence[Sample]:
-    """The samples of one split: generated, or read lazily from Parquet."""
+def build_samples(source: DataSource, split: str, *, key: str | None = None) -> Sequence[Sample]:
+    """The samples of one split: generated, read lazily from Parquet, or a mixture of such. `key`: where it stands.
+
+    DataError for training on a set that is for evaluation only, unless `force` is set.
+    """
+    key = key or f"data.{split}"
+    if isinstance(source, MixtureData):
+        parts = enumerate(source.parts)
+        made = tuple(build_samples(part.source, split, key=f"{key}.parts.{n}.source") for n, part in parts)
+        return Mixture(made, tuple(part.weight for part in source.parts))
     if isinstance(source, GeosynthData):
         return ProblemSet(
             split=source.split or split,  # type: ignore[arg-type]
@@ -212,6 +220,8 @@ def build_samples(source: DataSource, split: str) -> Sequence[Sample]:
             levels=source.levels,
             image_size=source.image_size,
         )
+    if split == "train" and not source.force:
+        refuse_evaluation_only(source.path, key=key)
     store = load_samples(source.path)
     return store if source.first is None else store.take(range(min(source.first, len(store))))
 
@@ -273,6 +283,8 @@ def _usable(
     config: RunConfig, samples: Sequence[Sample], bench: Bench, split: str, refused: list[str]
 ) -> Sequence[Sample]:
     """The samples of files that become prompts; the others are refused by name, before training."""
+    if isinstance(samples, Mixture):
+        return replace(samples, parts=tuple(_usable(config, part, bench, split, refused) for part in samples.parts))
     if isinstance(samples, ProblemSet) or not config.data.check:
         return samples
     good = []

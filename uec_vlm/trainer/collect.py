@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from uec_vlm.batches import draw
+from uec_vlm.batches import draw_places
 from uec_vlm.errors import RunError
 from uec_vlm.metrics import StepReport
 from uec_vlm.objective import (
@@ -215,7 +215,7 @@ def _chosen(
 
 def _next_groups(circle: Circle, drawn: int, report: StepReport) -> tuple[list[Group], int]:
     settings = circle.settings
-    places = draw(len(circle.samples), seed=settings.seed, start=drawn, count=settings.prompts)
+    places = draw_places(circle.samples, seed=settings.seed, start=drawn, count=settings.prompts)
     asked = list(zip(range(drawn, drawn + settings.prompts), places, strict=True))
 
     def work(mine: Sequence[tuple[int, int]]) -> list[Group]:

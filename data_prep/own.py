@@ -1,0 +1,312 @@
+"""Your own data: any table of problems, with a YAML file that says which column is what.
+
+    problem: question            # the column with the question (required)
+    answer: gold                 # the column with the gold, or with the letter of the right choice (required)
+    images: [picture, detail]    # columns with pictures: a path, several in a list, bytes, or the Hub's Image
+    choices: options             # a column with a list of choices, or one column for each: [A, B, C, D]
+    id: name                     # a column with short plain names; without it rows are numbered
+    split: part                  # a column with train, validation or test; without it the file's name tells
+    metadata: [level, topic]     # columns to keep
+    name: my_set                 # what the set is called (default: own)
+    purpose: training            # or "evaluation only"
+    licence: CC BY 4.0           # kept in the manifest
+    citation: Me, 2026
+
+Only `problem` and `answer` must be there; a key that does not exist is refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from data_prep.common import (
+    SPLIT_SPELLINGS,
+    SPLITS,
+    TRAINING,
+    Converted,
+    DatasetSpec,
+    Event,
+    Purpose,
+    RawRow,
+    RowRefused,
+    Source,
+    shown,
+)
+from data_prep.pictures import PictureShelf
+from data_prep.shaping import LETTERS, Repairs, choice_sample, open_sample, plain_key
+from data_prep.tables import SUFFIXES, Record, read_table, spelled
+from uec_vlm.errors import ConfigError, DataError
+from uec_vlm.verifier import normalise_answer
+
+HUB_FILES = tuple(f"*{suffix}" for suffix in (*SUFFIXES, ".zip", ".png", ".jpg", ".jpeg"))
+_ROW = "number of the row in its split"
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+
+
+class Mapped(BaseModel):
+    """The mapping of columns; see the top of this file for each key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    problem: str
+    answer: str
+    images: tuple[str, ...] = ()
+    choices: str | tuple[str, ...] | None = None
+    id: str | None = None
+    split: str | None = None
+    metadata: tuple[str, ...] = ()
+    name: str = "own"
+    purpose: Literal["training", "evaluation only"] = TRAINING
+    licence: str = "not stated"
+    citation: str = "not stated"
+
+    @field_validator("images", mode="before")
+    @classmethod
+    def _one_or_many(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str) else given
+
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, given: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", given):
+            raise ValueError("a name of letters, digits, _ and - is needed")
+        return given
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that must be there."""
+        choices = (self.choices,) if isinstance(self.choices, str) else self.choices or ()
+        named = (self.problem, self.answer, *self.images, *choices, self.id, self.split, *self.metadata)
+        return tuple(dict.fromkeys(name for name in named if name is not None))
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    split: str | None
+
+
+def load_mapping(path: Path) -> Mapped:
+    """The mapping in a YAML file; raises `ConfigError` with key, value, reason and remedy."""
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"--mapping {path}: cannot be read as YAML ({str(error)[:200]}); mend the file") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"--mapping {path}: keys with columns are needed, found {shown(tree)}; see --help")
+    try:
+        return Mapped.model_validate(tree)
+    except ValidationError as error:
+        lines = [_explained(dict(fault)) for fault in error.errors()]
+        raise ConfigError(f"--mapping {path} is refused:\n" + "\n".join(f"  {line}" for line in lines)) from None
+
+
+def _explained(fault: dict[str, Any]) -> str:
+    key, known = str(fault["loc"][0]), sorted(Mapped.model_fields)
+    if fault["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(key, known, n=1)
+        hint = f"did you mean '{close[0]}'? " if close else ""
+        return f"{key} = {fault['input']!r}: there is no such key; {hint}accepted: {known}."
+    if fault["type"] == "missing":
+        return f"{key}: is missing; name the column that holds it."
+    return f"{key} = {fault['input']!r}: {str(fault['msg']).removeprefix('Value error, ')}."
+
+
+def own_spec(mapping: Mapped) -> DatasetSpec:
+    """A data set by a mapping, as the registry has them."""
+    purpose: Purpose = mapping.purpose
+    return DatasetSpec(
+        convert=partial(convert, mapping=mapping),
+        sources=(partial(open_own, mapping=mapping),),
+        layouts=(
+            "a Parquet, JSON, JSON lines or CSV file, a folder of them, or a Hub id (user/name, user/name@COMMIT)",
+        ),
+        licence=mapping.licence,
+        citation=mapping.citation,
+        about="own data",
+        purpose=purpose,
+        rows="as the source has",
+        schema="the mapping file",
+        hub_files=HUB_FILES,
+    )
+
+
+def open_own_source(mapping: Mapped, source: str) -> Source:
+    """The table behind a path, or behind a Hub id where there is no such path."""
+    spec, path = own_spec(mapping), Path(source).expanduser()
+    if not path.exists() and _HUB_ID.fullmatch(source):
+        from data_prep.hub import open_hub
+
+        hub_id, _, revision = source.partition("@")
+        return open_hub(spec, hub_id, revision or None)
+    opened = open_own(path, mapping=mapping) if path.exists() else None
+    if opened is None:
+        raise DataError(f"--source {source}: there is no such table. Give {spec.layouts[0]}")
+    return opened
+
+
+def open_own(path: Path, *, mapping: Mapped) -> Source | None:
+    """The tables at a path; a file whose name tells no split is `train`, unless a column tells it."""
+    files = _files(path)
+    if not files:
+        return None
+    shelf = PictureShelf(path if path.is_dir() else path.parent)
+    splits, refused = _splits(files, mapping)
+
+    def read(split: str) -> Iterator[RawRow | Event]:
+        running = 0
+        for file in files:
+            if mapping.split is None and (file.split or "train") != split:
+                continue
+            for number, record in read_table(file.path, columns=mapping.columns):
+                if mapping.split is None or _row_split(record, mapping.split) == split:
+                    yield _raw(split, _place(file.path, number), running, record, mapping, shelf)
+                    running += 1
+
+    found = tuple(split for split in SPLITS if split in splits)
+    return Source(layout="own", name=path.name, splits=found, read=read, refused=refused)
+
+
+def _splits(files: list[_File], mapping: Mapped) -> tuple[set[str], tuple[Event, ...]]:
+    """The splits that the files or their `split` column tell, and the rows whose column tells none."""
+    if mapping.split is None:
+        return {file.split or "train" for file in files}, ()
+    splits, refused = set[str](), []
+    for file in files:
+        for number, record in read_table(file.path, columns=mapping.columns):
+            split = _row_split(record, mapping.split)
+            if split is not None:
+                splits.add(split)
+                continue
+            detail = "the line is no row" if isinstance(record, RowRefused) else shown(record.get(mapping.split))
+            refused.append(Event(_place(file.path, number), "missing_field", f"column '{mapping.split}': {detail}"))
+    return splits, tuple(refused)
+
+
+def _files(path: Path) -> list[_File]:
+    if path.is_file():
+        return [_File(path, None)] if path.suffix in SUFFIXES else []
+    tables = sorted(file for file in (*path.glob("*"), *path.glob("data/*")) if file.suffix in SUFFIXES)
+    return [_File(file, _file_split(file)) for file in tables]
+
+
+def _file_split(file: Path) -> str | None:
+    return next(
+        (split for split, patterns in spelled().items() if any(file.match(pattern) for pattern in patterns)), None
+    )
+
+
+def _row_split(record: Record | RowRefused, column: str) -> str | None:
+    given = None if isinstance(record, RowRefused) else record.get(column)
+    return SPLIT_SPELLINGS.get(given.strip().lower()) if isinstance(given, str) else None
+
+
+def _place(file: Path, number: int) -> str:
+    """File and row, counted from 1 as a reader of the file counts rows (a header is none)."""
+    return f"{file.name} row {number + 1}"
+
+
+def _raw(
+    split: str, place: str, running: int, record: Record | RowRefused, mapping: Mapped, shelf: PictureShelf
+) -> RawRow | Event:
+    try:
+        if isinstance(record, RowRefused):
+            raise record
+        pictures = tuple(one for column in mapping.images for one in _column(record, column, shelf))
+    except RowRefused as refused:
+        return Event(place, refused.reason, refused.detail)
+    fields = {name: record.get(name) for name in mapping.columns}
+    return RawRow(split, place, "own", {**fields, _ROW: f"row-{running:05d}"}, pictures)
+
+
+def _column(record: Record, column: str, shelf: PictureShelf) -> tuple[bytes, ...]:
+    try:
+        return shelf.pictures(_listed(record.get(column)))
+    except RowRefused as refused:
+        raise RowRefused(refused.reason, f"column '{column}': {refused.detail}") from refused
+
+
+def _listed(given: Any) -> Any:
+    """A text that is a JSON list becomes the list, as CSV files must spell it; anything else stays."""
+    if isinstance(given, str) and given.lstrip().startswith("["):
+        try:
+            found = json.loads(given)
+        except ValueError:
+            return given
+        return found if isinstance(found, list) else given
+    return given
+
+
+def convert(raw: RawRow, *, mapping: Mapped) -> Converted:
+    """A row as a sample by the mapping; raises `RowRefused` that names the column and the value."""
+    repairs, fields = Repairs(raw.place), raw.fields
+    text, answer = _text(fields, mapping.problem), _text(fields, mapping.answer)
+    key = fields[_ROW] if mapping.id is None else plain_key(fields[mapping.id], fields[_ROW], repairs)
+    metadata = {name: _kept(fields[name]) for name in mapping.metadata}
+    choices = _choices(fields, mapping)
+    if not choices:
+        return open_sample(
+            raw, name=mapping.name, key=key, text=text, answer=answer, repairs=repairs, metadata=metadata
+        )
+    return choice_sample(
+        raw,
+        name=mapping.name,
+        key=key,
+        text=text,
+        choices=choices,
+        letter=_letter(answer, choices, mapping.answer),
+        repairs=repairs,
+        metadata=metadata,
+    )
+
+
+def _text(fields: Mapping[str, Any], column: str) -> str:
+    given = fields[column]
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        return str(given)
+    if not isinstance(given, str) or not given.strip():
+        raise RowRefused("missing_field", f"column '{column}' is {shown(given)}; a text or a number is needed")
+    return given
+
+
+def _choices(fields: Mapping[str, Any], mapping: Mapped) -> list[Any]:
+    if mapping.choices is None:
+        return []
+    if isinstance(mapping.choices, str):
+        given = _listed(fields[mapping.choices])
+        if given in (None, "", []):
+            return []
+        if not isinstance(given, list):
+            raise RowRefused("missing_field", f"column '{mapping.choices}' is {shown(given)}; a list is needed")
+        return given
+    return [one for one in (fields[name] for name in mapping.choices) if one not in (None, "")]
+
+
+def _letter(answer: str, choices: list[Any], column: str) -> str:
+    """The letter of the right choice: the one whose text is the answer, else the answer itself where it is a letter."""
+    spelled_choices = [normalise_answer(str(one)) for one in choices]
+    if (gold := normalise_answer(answer)) in spelled_choices[: len(LETTERS)]:
+        return LETTERS[spelled_choices.index(gold)]
+    letter = answer.strip().strip("().").upper()
+    if len(letter) == 1 and letter in LETTERS[: len(choices)]:
+        return letter
+    raise RowRefused("answer_not_a_choice", f"column '{column}' is {shown(answer)}, the choices are {shown(choices)}")
+
+
+def _kept(given: Any) -> Any:
+    """A value for `metadata`: as it is where JSON can hold it, else its text."""
+    try:
+        json.dumps(given, allow_nan=False)
+    except (TypeError, ValueError):
+        return str(given)
+    return given

@@ -1,0 +1,168 @@
+"""Your own tables: every form gives the same rows, and what is wrong is told by file, row, column and value."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import datasets
+import huggingface_hub
+import pyarrow.parquet as pq
+import pytest
+
+from data_prep.__main__ import main
+from data_prep.own import load_mapping, open_own_source, own_spec
+from data_prep.prepare import prepare
+from tests.unit.data_prep.world import diagram, reasons
+from uec_vlm.errors import ConfigError, DataError
+
+MAPPING = """
+problem: question
+answer: gold
+images: pictures
+choices: options
+id: name
+metadata: [level]
+name: mine
+licence: CC0
+"""
+ROWS: list[dict[str, Any]] = [
+    {"name": "one", "question": "How long is AB?", "gold": "5", "pictures": ["a.png"], "options": [], "level": 1},
+    {"name": "two", "question": "<image> or <image>?", "gold": "left", "pictures": ["a.png", "b.png"],
+     "options": ["left", "right"], "level": 2},
+    {"name": "three", "question": "What is 2 + 2?", "gold": "B", "pictures": [], "options": ["3", "4"], "level": 3},
+]  # fmt: skip
+
+
+def folder(root: Path, kind: str, rows: list[dict[str, Any]] = ROWS) -> Path:
+    """The rows as `train.<kind>` with their pictures beside them; "image" is Parquet with the Hub's Image feature."""
+    root.mkdir(exist_ok=True)
+    for number, name in enumerate(("a.png", "b.png")):
+        (root / name).write_bytes(diagram(number))
+    if kind == "jsonl":
+        (root / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    elif kind == "csv":
+        with (root / "train.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows([{**row, **{c: json.dumps(row[c]) for c in ("pictures", "options")}} for row in rows])
+    else:
+        made = [{**row, "pictures": [(root / name).read_bytes() for name in row["pictures"]]} for row in rows]
+        table = datasets.Dataset.from_list(made)
+        if kind == "image":
+            table = table.cast_column("pictures", datasets.List(datasets.Image()))
+        table.to_parquet(root / "train.parquet")
+    return root
+
+
+def mapping(root: Path, text: str = MAPPING) -> Path:
+    (root / "mapping.yaml").write_text(text)
+    return root / "mapping.yaml"
+
+
+def run(source: Path | str, out: Path, mapped: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    known = load_mapping(mapped)
+    manifest = prepare(known.name, own_spec(known), open_own_source(known, str(source)), out, grade_check=None)
+    return manifest, [row for file in sorted(out.glob("*.parquet")) for row in pq.read_table(file).to_pylist()]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet", "image"])
+def test_every_form_gives_the_same_rows(kind: str, tmp_path: Path) -> None:
+    source = folder(tmp_path / "in", kind)
+    manifest, rows = run(source, tmp_path / "out", mapping(tmp_path))
+    assert [row["id"] for row in rows] == ["mine-train-one", "mine-train-two", "mine-train-three"]
+    assert [row["problem"] for row in rows] == ["<image>How long is AB?", "<image> or <image>?", "What is 2 + 2?"]
+    assert [(row["answer"], row["choices"]) for row in rows] == [
+        ("5", []),
+        ("left", ["left", "right"]),
+        ("4", ["3", "4"]),
+    ]
+    assert [row["images"] for row in rows] == [[diagram(0)], [diagram(0), diagram(1)], []]
+    assert [int(json.loads(row["metadata"])["level"]) for row in rows] == [1, 2, 3]
+    assert (manifest["dataset"], manifest["licence"], manifest["purpose"]) == ("mine", "CC0", "training")
+
+
+def test_a_hub_id_is_downloaded_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    local = folder(tmp_path / "abc", "image")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **_: str(local))
+    manifest, rows = run("me/mine@main", tmp_path / "out", mapping(tmp_path))
+    assert manifest["source"] == {"layout": "own", "name": "me/mine", "revision": "abc"}
+    assert len(rows) == 3
+
+
+def test_without_ids_rows_are_numbered_over_all_files_and_splits_come_from_names(tmp_path: Path) -> None:
+    for name, count in (("train-1.csv", 2), ("train-2.csv", 1), ("val.csv", 1)):
+        (tmp_path / name).write_text("q,a\n" + "".join(f"{name} {n},{n}\n" for n in range(count)))
+    _, rows = run(tmp_path, tmp_path / "out", mapping(tmp_path, "problem: q\nanswer: a\n"))
+    assert [row["id"] for row in rows] == [
+        "own-train-row-00000", "own-train-row-00001", "own-train-row-00002", "own-validation-row-00000"
+    ]  # fmt: skip
+
+
+def test_a_column_may_tell_the_split(tmp_path: Path) -> None:
+    (tmp_path / "all.csv").write_text("q,a,part\nx,1,train\ny,2,dev\nz,3,Test\nw,4,exam\n")
+    manifest, _ = run(tmp_path / "all.csv", tmp_path / "out", mapping(tmp_path, "problem: q\nanswer: a\nsplit: part\n"))
+    assert {split: count["rows_written"] for split, count in manifest["splits"].items()} == {
+        "train": 1, "validation": 1, "test": 1,
+    }  # fmt: skip
+    [refused] = manifest["refused"]["missing_field"]["rows"]
+    assert refused == {"row": "all.csv row 4", "detail": "column 'part': 'exam'"}
+
+
+def test_choices_in_columns_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("q,a,A,B,C\nx,C,1,2,3\ny,2,1,2,\n")
+    text = "problem: q\nanswer: a\nchoices: [A, B, C]\n"
+    _, rows = run(tmp_path / "t.csv", tmp_path / "out", mapping(tmp_path, text))
+    assert [(row["answer"], row["choices"]) for row in rows] == [("3", ["1", "2", "3"]), ("2", ["1", "2"])]
+
+
+def test_wrong_rows_are_refused_by_row_column_and_value(tmp_path: Path) -> None:
+    good = ROWS[0]
+    wrong = [
+        {**good, "name": "a", "gold": None},
+        {**good, "name": "b", "pictures": ["nowhere.png"]},
+        {**good, "name": "c", "options": ["1", "2"]},
+        {**good, "name": "d", "question": " "},
+        {**good, "name": "one"},
+    ]
+    manifest, rows = run(folder(tmp_path / "in", "jsonl", [good, *wrong]), tmp_path / "out", mapping(tmp_path))
+    assert len(rows) == 1
+    assert reasons(manifest["refused"]) == {
+        "missing_field": ["train.jsonl row 2", "train.jsonl row 5"],
+        "missing_image": ["train.jsonl row 3"],
+        "answer_not_a_choice": ["train.jsonl row 4"],
+        "duplicate_id": ["train.jsonl row 6"],
+    }
+    details = [event["detail"] for entry in manifest["refused"].values() for event in entry["rows"]]
+    assert "column 'gold' is None; a text or a number is needed" in details
+    assert "column 'pictures': 'nowhere.png' is not there" in details
+    assert "column 'gold' is '5', the choices are ['1', '2']" in details
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("problem: q\n", "answer: is missing; name the column that holds it"),
+        ("problem: q\nanswer: a\nimage: x\n", "image = 'x': there is no such key; did you mean 'images'"),
+        ("problem: q\nanswer: a\npurpose: test\n", "purpose = 'test': Input should be 'training' or 'evaluation only'"),
+        ("problem: q\nanswer: a\nname: a b\n", "name = 'a b': a name of letters"),
+        ("- q\n", "keys with columns are needed"),
+        ("a: [", "cannot be read as YAML"),
+    ],
+)
+def test_wrong_mappings_are_refused_by_key(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_mapping(mapping(tmp_path, text))
+
+
+def test_wrong_sources_and_columns_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    known = load_mapping(mapping(tmp_path, "problem: q\nanswer: a\n"))
+    with pytest.raises(DataError, match=r"there is no such table\. Give a Parquet, JSON"):
+        open_own_source(known, str(tmp_path / "nowhere.csv"))
+    (tmp_path / "t.csv").write_text("question,a\nx,1\n")
+    arguments = ["own", "--mapping", str(tmp_path / "mapping.yaml"), "--source", str(tmp_path / "t.csv")]
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--out", str(tmp_path / "out")])
+    told = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert "t.csv: the columns ['q'] are missing; it has ['question', 'a']" in told
