@@ -80,6 +80,9 @@ def train(
             "where it has none yet."
         ),
     ] = None,
+    profile: Annotated[
+        int | None, typer.Option(min=1, help="Number of a step whose profiler trace is written to RUN/profile.")
+    ] = None,
 ) -> None:
     """Train a policy with reinforcement learning and write a run folder.
 
@@ -88,7 +91,7 @@ def train(
     from uec_vlm.config import load_config
     from uec_vlm.trainer.run import run_training
 
-    run_training(load_config(config, overrides or ()), resume=resume, console=_console)
+    run_training(load_config(config, overrides or ()), resume=resume, console=_console, profile=profile)
 
 
 @app.command()

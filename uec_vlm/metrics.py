@@ -94,7 +94,22 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("eval/format", "share", "mean", "Evaluation completions that keep the asked format."),
     Metric("eval/completion_length", "tokens", "mean", "Length of the evaluation completions."),
     Metric("eval/image_reliance", "ratio", "mean", "Accuracy with the true picture over that with a shuffled one."),
-    Metric("time/*", "seconds", "sum", "Wall time of this phase in this step."),
+    Metric("time/step", "seconds", "sum", "Wall time of the whole step, without evaluation and saving."),
+    Metric("time/data", "seconds", "sum", "Wall time of waiting for prompts: reading, decoding, resizing, tokens."),
+    Metric("time/rollout", "seconds", "sum", "Wall time of the regular rollouts; vision, prefill, decode are parts."),
+    Metric("time/explore", "seconds", "sum", "Wall time of the extra rollouts; vision, prefill, decode are parts."),
+    Metric("time/vision", "seconds", "sum", "Wall time of the vision tower, within rollout and explore."),
+    Metric(
+        "time/prefill", "seconds", "sum", "Wall time of reading prompts after the tower, within rollout and explore."
+    ),
+    Metric("time/decode", "seconds", "sum", "Wall time of sampling tokens, within rollout and explore."),
+    Metric("time/verify", "seconds", "sum", "Wall time of grading."),
+    Metric("time/score", "seconds", "sum", "Wall time of log-probabilities and entropy outside of updates."),
+    Metric("time/update", "seconds", "sum", "Wall time of the update on new trajectories."),
+    Metric("time/replay", "seconds", "sum", "Wall time of the update on replayed trajectories, scoring included."),
+    Metric("time/sync", "seconds", "sum", "Wall time of handing new weights to the engine."),
+    Metric("time/evaluate", "seconds", "sum", "Wall time of the evaluation after this step."),
+    Metric("time/*", "seconds", "sum", "Wall time of another phase in this step."),
     Metric("memory/rss_peak", "MiB", "last", "Largest resident memory of the process so far."),
     Metric("memory/gpu_peak", "MiB", "last", "Largest GPU memory allocated so far; absent without a GPU."),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def _ok(*arguments: str) -> str:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
     """A run of four steps, and one of two steps that was resumed for two more."""
     whole, halves = tmp_path_factory.mktemp("runs") / "whole", tmp_path_factory.mktemp("runs") / "halves"
-    said = _ok("train", QUICKSTART, f"run.dir={whole}", "run.steps=4", *SMALL)
+    said = _ok("train", QUICKSTART, f"run.dir={whole}", "run.steps=4", *SMALL, "--profile", "3")
     _ok("train", QUICKSTART, f"run.dir={halves}", "run.steps=2", *SMALL)
     _ok("train", QUICKSTART, f"run.dir={halves}", "run.steps=4", *SMALL, "--resume")
     return whole, halves, said
@@ -82,6 +83,21 @@ def test_the_run_folder_is_complete(runs: Any) -> None:
     assert splits[:2] == [("validation", 0), ("test", 0)], "the base model comes first"
     assert [step for split, step in splits if split == "test" and step > 0] != [], "the trained one is tested"
     assert len([split for split, _ in splits if split == "test"]) == 2, "the test split is used once for each model"
+
+
+def test_a_run_tells_where_its_time_went(runs: Any) -> None:
+    whole, halves, said = runs
+    table = said.split("time of 4 steps:")[1]
+    for phase in ("data", "vision", "prefill", "decode", "verify", "score", "update", "sync"):
+        assert f"  {phase} " in table, phase
+    for row in read_run(whole).metrics()[1:]:
+        rollouts = row["time/rollout"] + row["time/explore"]
+        assert 0 < row["time/vision"] + row["time/prefill"] + row["time/decode"] <= rollouts < row["time/step"]
+    assert sorted(path.name for path in (whole / "profile").iterdir()) == ["step_3.json.gz", "step_3.txt"]
+    trace = json.loads(gzip.decompress((whole / "profile" / "step_3.json.gz").read_bytes()))
+    assert any(event.get("name") == "aten::addmm" for event in trace["traceEvents"])
+    assert "aten::addmm" in (whole / "profile" / "step_3.txt").read_text()
+    assert not (halves / "profile").exists()
 
 
 def test_resuming_a_finished_run_changes_nothing(runs: Any) -> None:

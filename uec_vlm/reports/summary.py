@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from uec_vlm.reports.curves import draw_curves
+from uec_vlm.reports.phases import print_phases
 from uec_vlm.reports.samples import draw_samples
 from uec_vlm.reports.statistics import Estimate, estimate, paired_difference, pass_at_k
 from uec_vlm.runlog import RunFolder
@@ -31,6 +32,7 @@ def print_summary(run: RunFolder, console: Console) -> None:
             console.print(f"  {_line(row)}", highlight=False)
         if len(rows) > 1:
             console.print(f"  paired gain {gain(first, last)}", highlight=False)
+    print_phases(run, console)
     for name in ("curves.png", "samples.png"):
         if (run.report / name).is_file():
             console.print(f"{run.report / name}", highlight=False, soft_wrap=True)

@@ -3,6 +3,6 @@
 `engine.py` says what an engine is and names the known ones; `hf.py` samples with the model in memory.
 """
 
-from uec_vlm.rollouts.engine import ENGINES, RolloutEngine, SamplingSettings
+from uec_vlm.rollouts.engine import ENGINES, RolloutEngine, SamplingSettings, TimesPhases
 
-__all__ = ["ENGINES", "RolloutEngine", "SamplingSettings"]
+__all__ = ["ENGINES", "RolloutEngine", "SamplingSettings", "TimesPhases"]

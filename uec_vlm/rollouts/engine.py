@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from uec_vlm.records import Prompt, Rollout, Source
 
@@ -53,6 +53,16 @@ class RolloutEngine(Protocol):
 
     def load_weights(self, policy: Any, *, version: int | None = None) -> None:
         """Sample with this policy's weights from now on; `version` is the new `policy_version` (default: one more)."""
+        ...
+
+
+@runtime_checkable
+class TimesPhases(Protocol):
+    """An engine that tells where its time goes; an engine need not."""
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """Wall seconds since it was made, by phase: vision, prefill, decode."""
         ...
 
 

@@ -6,7 +6,7 @@ when they have ended. Token ids are carried, never made again from text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from uec_vlm.errors import EngineError
 from uec_vlm.records import Prompt, Rollout, Source
+from uec_vlm.rollouts.clock import PhaseClock
 from uec_vlm.rollouts.decode import Decoder, LeanDecoder, PlainDecoder, ReadPrompts
 from uec_vlm.rollouts.engine import SamplingSettings
-from uec_vlm.rollouts.layers import TextModel, read_text_model
+from uec_vlm.rollouts.layers import TextModel, read_text_model, vision_tower
 from uec_vlm.rollouts.sampling import choose, completion_uniforms
 
 # Finished rows are taken out of the cache when they are a quarter of it: a copy of the cache is dearer than a few
@@ -72,12 +73,18 @@ class HFEngine:
         self._batch_tokens = batch_tokens
         self._lean = lean
         self._text_model: TextModel | None = None
+        self._clock = PhaseClock()
         self._version = 0
 
     @property
     def policy_version(self) -> int:
         """Number of optimizer steps that the sampling weights have seen."""
         return self._version
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """Wall seconds since the engine was made, by phase: vision, prefill, decode."""
+        return dict(self._clock.totals)
 
     def load_weights(self, policy: SamplingPolicy, *, version: int | None = None) -> None:
         """Sample with this policy from now on. Weights changed in place are seen at the next call in any case."""
@@ -126,16 +133,25 @@ class HFEngine:
         distinct = list({id(prompt): prompt for prompt in prompts}.values())
         places = {id(prompt): place for place, prompt in enumerate(distinct)}
         index = torch.tensor([places[id(prompt)] for prompt in prompts], device=device)
-        read = self._prefill(policy, distinct)
+        with self._clock.reading(vision_tower(policy.model), device):
+            read = self._prefill(policy, distinct)
+        with self._clock.phase("decode", device):
+            return self._sample(read, index, uniforms, sampling)
+
+    def _sample(
+        self, read: ReadPrompts, index: Int[Tensor, " B"], uniforms: Float[Tensor, "B T"], sampling: SamplingSettings
+    ) -> list[tuple[Int[Tensor, " _"], Float[Tensor, " _"]]]:
+        """Sample row by row of `index` from the prompts that have been read."""
+        policy, device = self._policy, self._policy.device
         decoder = self._decoder(read, index, sampling.max_new_tokens)
         hidden, uniforms = read.hidden[index], uniforms.to(device)
         ends = torch.tensor(policy.end_ids, device=device)
         banned: Bool[Tensor, " V"] | None = None
         tokens_out = torch.zeros(uniforms.shape, dtype=torch.long, device=device)
         logprobs_out = torch.zeros(uniforms.shape, dtype=torch.float32, device=device)
-        lengths = torch.zeros(len(prompts), dtype=torch.long, device=device)
-        rows = torch.arange(len(prompts), device=device)
-        alive = torch.ones(len(prompts), dtype=torch.bool, device=device)
+        lengths = torch.zeros(len(index), dtype=torch.long, device=device)
+        rows = torch.arange(len(index), device=device)
+        alive = torch.ones(len(index), dtype=torch.bool, device=device)
         for step in range(sampling.max_new_tokens):
             logits = policy.logits(hidden)
             banned = _banned_mask(policy.banned_ids, logits) if banned is None else banned

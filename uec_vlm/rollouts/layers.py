@@ -71,7 +71,8 @@ class TextModel:
 
 def read_text_model(model: nn.Module) -> TextModel | None:
     """Read the layers, or return None where anything is not as known: then the model's own forward must decode."""
-    text = _text_part(model)
+    backbone = _backbone(model)
+    text = getattr(backbone, "language_model", backbone)
     layers = getattr(text, "layers", None)
     if not layers or not all(_is_known(layer) for layer in layers):
         return None
@@ -93,12 +94,17 @@ def read_text_model(model: nn.Module) -> TextModel | None:
     )
 
 
-def _text_part(model: nn.Module) -> Any:
+def vision_tower(model: nn.Module) -> nn.Module | None:
+    """The part that reads pictures, or None."""
+    tower: nn.Module | None = getattr(_backbone(model), "visual", None)
+    return tower
+
+
+def _backbone(model: nn.Module) -> Any:
     inner: Any = model
     if hasattr(inner, "get_base_model"):
         inner = inner.get_base_model()
-    backbone = getattr(inner, "model", None)
-    return getattr(backbone, "language_model", backbone)
+    return getattr(inner, "model", None)
 
 
 def _is_known(layer: Any) -> bool:

@@ -29,7 +29,7 @@ from uec_vlm.trainer.circle import Circle
 from uec_vlm.trainer.exchange import Packed, pack_judged, pack_prompt, unpack_judged, unpack_prompt
 from uec_vlm.trainer.scoring import SequenceScores, score_logprobs, score_rollouts
 from uec_vlm.trainer.seeds import seed_for
-from uec_vlm.trainer.timing import timed
+from uec_vlm.trainer.timing import timed, timed_rollout
 
 T = TypeVar("T")
 
@@ -222,7 +222,7 @@ def _next_groups(circle: Circle, drawn: int, report: StepReport) -> tuple[list[G
         with timed(report, "data"):
             prompts = [circle.render(circle.samples[place]) for _, place in mine]
         seeds = [seed_for(settings.seed, "regular", position) for position, _ in mine]
-        with timed(report, "rollout"):
+        with timed_rollout(report, "rollout", circle.engine):
             rollouts = circle.engine.generate(
                 prompts, completions=settings.completions, sampling=settings.sampling, seeds=seeds
             )
@@ -246,7 +246,7 @@ def _extra_groups(
 
     def work(mine: Sequence[int]) -> list[Group]:
         asked = [groups[place] for place in mine]
-        with timed(report, "explore"):
+        with timed_rollout(report, "explore", circle.engine):
             rollouts = circle.engine.generate(
                 [circle.sharing.whole(group.prompt) for group in asked],
                 completions=circle.objective.exploration_settings.completions,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -38,7 +39,7 @@ def train(circle: Circle, state: TrainState, *, last_step: int) -> Iterator[Turn
     """Steps until `last_step`, each with its report. The same circle and state always give the same steps."""
     circle.refill_engine(state.optimizer_steps)
     while state.step < last_step:
-        step, report = state.step + 1, StepReport()
+        step, report, started = state.step + 1, StepReport(), time.perf_counter()
         set_global_generators(circle.settings.seed, "step", step)
         groups, trainable, drawn = sample_regular(circle, drawn=state.drawn, step=step, report=report)
         scores, entropy = observe_regular(circle, groups, report)
@@ -52,9 +53,11 @@ def train(circle: Circle, state: TrainState, *, last_step: int) -> Iterator[Turn
         before = state.optimizer_steps
         state = _replay(circle, _train_queue(circle, state, report), report)
         report.add("update/optimizer_steps", state.optimizer_steps - before)
-        circle.refill_engine(state.optimizer_steps)
+        with timed(report, "sync"):
+            circle.refill_engine(state.optimizer_steps)
         realised_dh(circle, groups, scores, step=step, report=report)
         report_state(circle, state, report)
+        report.add("time/step", time.perf_counter() - started)
         yield Turn(state, report, (*regular, *explored))
 
 

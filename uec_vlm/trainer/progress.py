@@ -35,7 +35,7 @@ def progress(console: Console, *, done: int, total: int) -> Iterator[Show]:
 
 def summary(row: Mapping[str, float]) -> str:
     """The row of a step in a few words."""
-    seconds = sum(value for name, value in row.items() if name.startswith("time/"))
+    seconds = row.get("time/step", 0.0) + row.get("time/evaluate", 0.0)
     parts = [
         f"accuracy {row.get('rollout/accuracy', float('nan')):.3f}",
         f"entropy {row.get('rollout/entropy', float('nan')):.3f}",

@@ -26,6 +26,7 @@ from uec_vlm.trainer.evaluate import Evaluation, HeldOut, evaluate
 from uec_vlm.trainer.inputs import input_hashes, refuse_other_inputs
 from uec_vlm.trainer.loop import Turn, train
 from uec_vlm.trainer.moments import named_moments, restore_moments
+from uec_vlm.trainer.profiling import profiled
 from uec_vlm.trainer.progress import progress
 from uec_vlm.trainer.resume import Resume, choose_checkpoint, refuse_other_run
 from uec_vlm.trainer.seeds import set_global_generators
@@ -44,16 +45,20 @@ class Run:
     splits: Splits
     console: Console
     inputs: Mapping[str, str]
+    profile: int | None = None
 
     def tell(self, text: str) -> None:
         """Prints a line."""
         self.console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
-def run_training(config: RunConfig, *, resume: Resume | None, console: Console) -> RunFolder:
+def run_training(
+    config: RunConfig, *, resume: Resume | None, console: Console, profile: int | None = None
+) -> RunFolder:
     """Trains as configured and returns the run folder. UecError with the remedy for whatever the user can mend.
 
     resume: where a run goes on from (see `Resume`); None begins one. RunStopped after SIGTERM or SIGINT.
+    profile: the number of a step that leaves a profiler trace in the run folder.
     """
     config = resolve(config)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -62,10 +67,12 @@ def run_training(config: RunConfig, *, resume: Resume | None, console: Console) 
     if resume == "newest" and not path.is_dir():
         raise CheckpointError(f"{path} holds no checkpoint: there is no such folder. Start anew without --resume.")
     with sole_writer(path), listening() as stopper, full_disk_told(path):
-        return _run(config, path, resume=resume, console=console, stopper=stopper)
+        return _run(config, path, resume=resume, console=console, stopper=stopper, profile=profile)
 
 
-def _run(config: RunConfig, path: Path, *, resume: Resume | None, console: Console, stopper: Stopper) -> RunFolder:
+def _run(
+    config: RunConfig, path: Path, *, resume: Resume | None, console: Console, stopper: Stopper, profile: int | None
+) -> RunFolder:
     tell = functools.partial(console.print, highlight=False, soft_wrap=True, markup=False)
     checkpoint = choose_checkpoint(path / "checkpoints", resume, tell)
     if checkpoint is not None or (resume == "auto" and (path / "metrics.jsonl").is_file()):
@@ -78,7 +85,7 @@ def _run(config: RunConfig, path: Path, *, resume: Resume | None, console: Conso
     for reason in splits.refused:
         tell(f"refused: {reason}")
     reads_model = circle.reference is not None or circle.policy.has_adapter
-    run = Run(folder, config, circle, splits, console, input_hashes(config, reads_model=reads_model))
+    run = Run(folder, config, circle, splits, console, input_hashes(config, reads_model=reads_model), profile)
     _introduce(run)
     with _tensorboard(run, purge_after=step_of(checkpoint) if checkpoint is not None else None) as board:
         state = _resume(run, checkpoint) if checkpoint is not None else _begin(run, board)
@@ -130,7 +137,9 @@ def _train(run: Run, state: TrainState, board: SummaryWriter | None, stopper: St
     last = run.config.run.steps
     skipped = skipped_in_a_row(run.folder.metrics())
     with progress(run.console, done=state.step, total=last) as show:
-        for turn in train(run.circle, state, last_step=last):
+        turns = train(run.circle, state, last_step=last)
+        folder = run.folder.path / "profile"
+        for turn in profiled(turns, first=state.step + 1, step=run.profile, folder=folder, tell=run.tell):
             step, report = turn.state.step, turn.report
             improved = False
             if run.config.evaluate.every and step % run.config.evaluate.every == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from tests.support.readings import prompts_for
 from uec_vlm.errors import EngineError
 from uec_vlm.policy import Policy, load_policy, prefill
-from uec_vlm.rollouts import SamplingSettings
+from uec_vlm.rollouts import SamplingSettings, TimesPhases
 from uec_vlm.rollouts.hf import HFEngine
 
 TinyModel = Callable[[str], Path]
@@ -116,3 +117,20 @@ def test_gradient_checkpointing_in_training_mode_does_no_harm(tiny_model: TinyMo
 def test_a_budget_of_nothing_is_refused(policy: Policy) -> None:
     with pytest.raises(EngineError, match="batch_tokens = 0"):
         HFEngine(policy, prefill, batch_tokens=0)
+
+
+def test_the_engine_tells_where_its_time_goes(policy: Policy, tiny_model: TinyModel) -> None:
+    engine = HFEngine(policy, prefill)
+    assert isinstance(engine, TimesPhases) and engine.seconds == {}
+    start = time.perf_counter()
+    sampling = SamplingSettings(max_new_tokens=4)
+    engine.generate(prompts_for(policy), completions=2, sampling=sampling, seeds=[0, 1, 2, 3])
+    wall, first = time.perf_counter() - start, engine.seconds
+    assert set(first) == {"vision", "prefill", "decode"} and min(first.values()) > 0
+    assert sum(first.values()) <= wall
+    engine.generate(prompts_for(policy), completions=2, sampling=sampling, seeds=[0, 1, 2, 3])
+    assert all(engine.seconds[name] > seconds for name, seconds in first.items())
+    assert not policy.model.model.visual._forward_hooks and not policy.model.model.visual._forward_pre_hooks
+    blind = HFEngine(load_policy(tiny_model("qwen3")), prefill)
+    blind.generate(prompts_for(policy)[2:3], completions=1, sampling=sampling, seeds=[0])
+    assert blind.seconds.get("vision", 0.0) == 0.0 and blind.seconds["prefill"] > 0
