@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import os
 from collections.abc import Callable
@@ -171,6 +172,31 @@ def report(run: RunPath) -> None:
     folder = read_run(run)
     write_report(folder)
     print_summary(folder, _console)
+
+
+@app.command()
+@_plainly
+def doctor(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that the run will be started with.")] = 1,
+    rows: Annotated[int | None, typer.Option(min=1, help="Rows to read of each split (default: all).")] = None,
+    load: Annotated[bool, typer.Option("--load", help="Try the engine even if the model is large.")] = False,
+) -> None:
+    """Look for what would stop or spoil a run, without a GPU; exit status 1 if there is an error.
+
+    Example: `uec-vlm doctor configs/quickstart.yaml --processes 2`
+    """
+    from uec_vlm.preflight.doctor import Options, examine
+
+    found = examine(config, overrides or (), Options(processes=processes, rows=rows, load=load))
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
+    else:
+        found.print(_console)
+    if not found.healthy:
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

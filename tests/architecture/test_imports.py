@@ -25,7 +25,8 @@ MAY_IMPORT = {
     "integrations": {"verifier", "records", "errors"},
     "reports": {"metrics", "runlog", "errors"},
     "trainer": COMMON | EVERY_STATION | {"config", "durable", "runlog", "geosynth", "reports"},
-    "preflight": COMMON | EVERY_STATION | {"config", "runlog", "geosynth"},
+    # preflight asks `trainer.build` for the very stations that a run would use
+    "preflight": COMMON | EVERY_STATION | {"config", "runlog", "geosynth", "trainer"},
     "cli": COMMON | EVERY_STATION | {"config", "runlog", "geosynth", "reports", "trainer", "preflight"},
 }
 # libraries that loading the part must not load

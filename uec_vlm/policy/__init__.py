@@ -5,19 +5,33 @@ scores completions against those prompts. Only `forward.py` calls the model.
 """
 
 from uec_vlm.policy.families import FAMILIES, Family
-from uec_vlm.policy.load import LoraSettings, load_policy, save_policy
+from uec_vlm.policy.load import (
+    ADAPTED_LAYERS,
+    LoraSettings,
+    Reader,
+    check_config,
+    load_config,
+    load_policy,
+    load_reader,
+    save_policy,
+)
 from uec_vlm.policy.model import Policy
 from uec_vlm.policy.prefix import Prefix, expand, prefill
 from uec_vlm.policy.score import score, score_padded
 
 __all__ = [
+    "ADAPTED_LAYERS",
     "FAMILIES",
     "Family",
     "LoraSettings",
     "Policy",
     "Prefix",
+    "Reader",
+    "check_config",
     "expand",
+    "load_config",
     "load_policy",
+    "load_reader",
     "prefill",
     "save_policy",
     "score",

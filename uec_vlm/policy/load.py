@@ -16,7 +16,7 @@ from uec_vlm.policy.forward import backbone_of
 from uec_vlm.policy.model import Policy
 
 # Every linear layer of the language model; the vision tower, the head and routed experts stay as they are.
-_ADAPTED = r"^(?!.*(?:visual|\.experts)).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)$"
+ADAPTED_LAYERS = r"^(?!.*(?:visual|\.experts)).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)$"
 _VISION_CONFIG_IDS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
 _VISION_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")
 
@@ -32,6 +32,28 @@ class LoraSettings:
     rank: int = 16
     alpha: float = 32.0
     dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What writes prompts for a model, without its weights: configuration, processor (None: text only), tokenizer.
+
+    end_ids: tokens that end a completion.
+    """
+
+    config: Any
+    processor: Any
+    tokenizer: Any
+    end_ids: tuple[int, ...]
+
+
+def load_reader(path: str | Path, *, min_pixels: int | None = None, max_pixels: int | None = None) -> Reader:
+    """Open a folder's configuration, processor and tokenizer. ModelError with the reason and the remedy."""
+    config = load_config(path)
+    processor, tokenizer = _load_processor(path, FAMILIES[config.model_type].sees)
+    if processor is not None:
+        _limit_pixels(processor.image_processor, min_pixels, max_pixels)
+    return Reader(config, processor, tokenizer, _end_ids(_generation_config(path, config), tokenizer, path))
 
 
 def load_policy(
@@ -52,7 +74,7 @@ def load_policy(
     freeze_vision: the vision tower, its merger included, gets no gradient. Raises ModelError with the reason and the
     remedy.
     """
-    config = _load_config(path)
+    config = load_config(path)
     family = FAMILIES[config.model_type]
     model = _load_model(path, family.sees, _dtype(dtype), attn_implementation).to(device)
     processor, tokenizer = _load_processor(path, family.sees)
@@ -70,7 +92,7 @@ def load_policy(
         processor=processor,
         tokenizer=tokenizer,
         banned_ids=_banned_ids(config, tokenizer) if family.sees else (),
-        end_ids=_end_ids(model, tokenizer, path),
+        end_ids=_end_ids(getattr(model, "generation_config", None), tokenizer, path),
         pad_id=_pad_id(tokenizer, path),
         family=config.model_type,
     )
@@ -94,7 +116,8 @@ def save_policy(policy: Policy, folder: str | Path, *, state_dict: Mapping[str, 
     return target
 
 
-def _load_config(path: str | Path) -> Any:
+def load_config(path: str | Path) -> Any:
+    """The transformers configuration of a folder. ModelError if it is missing or of a family that is refused."""
     from transformers import AutoConfig
 
     if not Path(path).exists() and str(path).startswith((".", "/", "~")):
@@ -183,7 +206,7 @@ def _add_adapter(model: Any, lora: LoraSettings) -> Any:
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
-        target_modules=_ADAPTED,
+        target_modules=ADAPTED_LAYERS,
         bias="none",
         task_type=None,
     )
@@ -218,8 +241,17 @@ def _banned_ids(config: Any, tokenizer: Any) -> tuple[int, ...]:
     return tuple(sorted(value for value in ids if value is not None))
 
 
-def _end_ids(model: Any, tokenizer: Any, path: str | Path) -> tuple[int, ...]:
-    settings = getattr(model, "generation_config", None)
+def _generation_config(path: str | Path, config: Any) -> Any:
+    """As `from_pretrained` of a model finds it."""
+    from transformers import GenerationConfig
+
+    try:
+        return GenerationConfig.from_pretrained(path)
+    except OSError:
+        return GenerationConfig.from_model_config(config)
+
+
+def _end_ids(settings: Any, tokenizer: Any, path: str | Path) -> tuple[int, ...]:
     ends = getattr(settings, "eos_token_id", None)
     found = set(ends if isinstance(ends, (list, tuple)) else [ends]) | {tokenizer.eos_token_id}
     ids = tuple(sorted(value for value in found if value is not None))

@@ -20,7 +20,7 @@ from uec_vlm.errors import ConfigError, DataError, PromptError
 from uec_vlm.geosynth import ProblemSet
 from uec_vlm.geosynth.asset import starter_folder
 from uec_vlm.objective import ControllerState, PromptHistory, ReplayBuffer, build_objective, resolved
-from uec_vlm.policy import LoraSettings, Policy, load_policy, prefill
+from uec_vlm.policy import LoraSettings, Policy, Reader, load_policy, prefill
 from uec_vlm.records import Judged, Prompt, Rollout, Sample
 from uec_vlm.rollouts import ENGINES, RolloutEngine, SamplingSettings
 from uec_vlm.trainer.circle import Circle, StepSettings
@@ -169,7 +169,7 @@ def _load(
     )
 
 
-def build_renderer(policy: Policy, prompt: PromptSection, *, cache: int) -> Callable[[Sample], Prompt]:
+def build_renderer(policy: Policy | Reader, prompt: PromptSection, *, cache: int) -> Callable[[Sample], Prompt]:
     """From a sample to its prompt, the newest ones kept."""
     settings = PromptSettings(
         template=prompt.template,

@@ -1,0 +1,244 @@
+"""Memory of a training process, predicted from a model's configuration alone.
+
+Weights are counted on a model without storage (`meta`). What a layer keeps for its backward pass is measured, not
+guessed: one layer of the model runs on tensors without storage, and the sizes that autograd saves are added up.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from uec_vlm.config import ModelSection, RunConfig
+from uec_vlm.policy import ADAPTED_LAYERS, FAMILIES
+
+# Rows of logits that exist at a time in `score`, and copies of them during softmax, entropy and backward.
+_HEAD_CHUNK, _HEAD_COPIES = 256, 5
+# A growing cache has a third more room than it holds.
+_CACHE_ROOM = 4 / 3
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a model. weights: all parameters; vision: those of the tower; adapted: in + out of each adapted layer.
+
+    cache_width: numbers that one token adds to the cache, over all layers. config: of transformers.
+    """
+
+    weights: int
+    vision: int
+    adapted: tuple[int, ...]
+    cache_width: int
+    layers: int
+    hidden: int
+    vocabulary: int
+    config: Any
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How processes share the state of training. Each flag: whether it is cut among the processes.
+
+    host: whether gradients and moments lie in the host's memory. master: bytes that are kept beside each trained
+    16-bit weight, moments included (None: two moments in the weight's own precision).
+    """
+
+    weights: bool
+    gradients: bool
+    moments: bool
+    host: bool = False
+    master: int | None = None
+
+
+LAYOUTS: dict[str, Layout] = {
+    "ddp": Layout(False, False, False),
+    "zero2": Layout(False, True, True, master=12),
+    "zero3": Layout(True, True, True, master=12),
+    "fsdp2": Layout(True, True, True),
+    "offload": Layout(True, True, True, host=True, master=12),
+}
+
+
+@dataclass(frozen=True)
+class Load:
+    """The largest micro-batch and the largest wave of rollouts.
+
+    prompts, prompt_tokens, completions, completion_tokens: padded rectangles of a micro-batch.
+    cached_tokens: of the rollouts that are decoded together. image_numbers: pixel values of the prompts in memory.
+    """
+
+    prompts: int
+    prompt_tokens: int
+    completions: int
+    completion_tokens: int
+    cached_tokens: int
+    image_numbers: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of one process, above what importing the libraries takes. host: on the host, when offloaded."""
+
+    weights: int
+    reference: int
+    gradients: int
+    optimizer: int
+    activations: int
+    head: int
+    cache: int
+    images: int
+    host: int
+
+    @property
+    def peak(self) -> int:
+        """Updates hold gradients and activations, rollouts the cache; the larger counts."""
+        always = self.weights + self.reference + self.optimizer + self.images
+        return always + max(self.gradients + self.activations + self.head, self.cache)
+
+
+def shape_of(config: Any) -> Shape:
+    """Build the model of a transformers configuration without storage, and count."""
+    import transformers
+
+    sees = FAMILIES[config.model_type].sees
+    loader = transformers.AutoModelForImageTextToText if sees else transformers.AutoModelForCausalLM
+    with torch.device("meta"):
+        model = loader.from_config(config)
+    text = config.get_text_config()
+    return Shape(
+        weights=sum(p.numel() for p in model.parameters()),
+        vision=sum(p.numel() for p in model.model.visual.parameters()) if sees else 0,
+        adapted=tuple(
+            module.in_features + module.out_features
+            for name, module in model.named_modules()
+            if isinstance(module, nn.Linear) and re.match(ADAPTED_LAYERS, name)
+        ),
+        cache_width=2 * text.num_hidden_layers * text.num_key_value_heads * _head_width(text),
+        layers=text.num_hidden_layers,
+        hidden=text.hidden_size,
+        vocabulary=text.vocab_size,
+        config=config,
+    )
+
+
+def trainable_weights(shape: Shape, model: ModelSection) -> int:
+    """How many numbers the optimizer moves."""
+    if model.lora is not None:
+        return model.lora.rank * sum(shape.adapted)
+    return shape.weights - (shape.vision if model.freeze_vision else 0)
+
+
+def width_of(model: ModelSection) -> int:
+    """Bytes of one weight."""
+    return 4 if model.dtype == "float32" else 2
+
+
+def state_bytes(trained: int, model: ModelSection) -> int:
+    """What a checkpoint holds beside its weights: two moments of each trained weight, and an adapter's own weights."""
+    return trained * width_of(model) * (3 if model.lora is not None else 2)
+
+
+def predict_memory(
+    shape: Shape, config: RunConfig, load: Load, *, layout: Layout, processes: int, reference: bool
+) -> Memory:
+    """Memory of each of `processes` processes. reference: whether a frozen copy of the model is kept (KL)."""
+    width, trained = width_of(config.model), trainable_weights(shape, config.model)
+
+    def share(cut: bool) -> int:
+        return processes if cut else 1
+
+    moments = trained * (layout.master if layout.master is not None and width == 2 else 2 * width)
+    gradients, moments = trained * width // share(layout.gradients), moments // share(layout.moments)
+    copies = reference and config.model.lora is None
+    weights = shape.weights * width // share(layout.weights)
+    # A layer that is cut among the processes is gathered whole while it is used.
+    gathered = shape.weights * width // shape.layers if layout.weights and processes > 1 else 0
+    return Memory(
+        weights=weights + gathered,
+        reference=shape.weights * width if copies else 0,
+        gradients=0 if layout.host else gradients,
+        optimizer=0 if layout.host else moments,
+        activations=activations(shape, config.model, load),
+        head=_HEAD_CHUNK * shape.vocabulary * 4 * _HEAD_COPIES,
+        cache=int(load.cached_tokens * shape.cache_width * width * _CACHE_ROOM),
+        images=load.image_numbers * 4,
+        host=gradients + moments if layout.host else 0,
+    )
+
+
+def activations(shape: Shape, model: ModelSection, load: Load) -> int:
+    """What a forward pass of the micro-batch keeps for its backward pass, in bytes."""
+    width = width_of(model)
+    rows, long = load.completions, load.prompt_tokens + load.completion_tokens
+    if model.gradient_checkpointing:  # whole rows: only the input of each layer, and one layer in full
+        inputs = rows * long * shape.hidden * width * shape.layers
+        return inputs + saved_by_layer(shape.config, rows, long, past=0, width=width)
+    prompts = saved_by_layer(shape.config, load.prompts, load.prompt_tokens, past=0, width=width)
+    answers = saved_by_layer(shape.config, rows, load.completion_tokens, past=load.prompt_tokens, width=width)
+    return (prompts + answers) * shape.layers + rows * load.completion_tokens * shape.hidden * width
+
+
+def saved_by_layer(config: Any, rows: int, tokens: int, *, past: int, width: int) -> int:
+    """Bytes that autograd saves in one decoder layer for `rows` x `tokens` after `past` cached tokens."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, DynamicCache
+
+    sees = FAMILIES[config.model_type].sees
+    single = copy.deepcopy(config)
+    text = single.get_text_config()
+    text.num_hidden_layers = 1
+    if getattr(text, "layer_types", None):
+        text.layer_types = text.layer_types[:1]
+    loader = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+    # The grouped product of experts has no rule for float32 here, so all is measured in 16 bits and scaled.
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        backbone = loader.from_config(single, dtype=torch.bfloat16).model
+        layer = getattr(backbone, "language_model", backbone).layers[0]
+        states = torch.empty(rows, tokens, text.hidden_size, dtype=torch.bfloat16, requires_grad=True)
+        rotary = (torch.empty(rows, tokens, _head_width(text), dtype=torch.bfloat16),) * 2
+        cache = DynamicCache()
+        if past:
+            held = torch.empty(rows, text.num_key_value_heads, past, _head_width(text), dtype=torch.bfloat16)
+            cache.update(held, held.clone(), 0)
+        mask = torch.empty(rows, 1, tokens, tokens + past, dtype=torch.bool)
+        shared = {_storage(p) for p in (*layer.parameters(), *rotary, mask)}
+
+        def forward() -> Any:
+            return layer(
+                states,
+                attention_mask=mask,
+                position_embeddings=rotary,
+                position_ids=torch.empty(rows, tokens, dtype=torch.long),
+                past_key_values=cache,
+            )
+
+        saved = _saved(forward)
+    return sum(size for key, size in saved.items() if key not in shared) * width // 2
+
+
+def _saved(forward: Callable[[], Any]) -> dict[int, int]:
+    """Sizes of the storages that a forward pass saves, each once."""
+    sizes: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        sizes[_storage(tensor)] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = forward()
+    del output
+    return sizes
+
+
+def _storage(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+def _head_width(text: Any) -> int:
+    return int(getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
