@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperCommand
 
-from uec_vlm.errors import UecError
+from uec_vlm.errors import ConfigError, UecError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -111,19 +111,48 @@ def sft(config: ConfigPath, overrides: Overrides = None) -> None:
 @app.command("eval")
 @_plainly
 def evaluate(
-    config: ConfigPath,
-    overrides: Overrides = None,
-    model: Annotated[str | None, typer.Option(help="Another model folder than model.path, e.g. a checkpoint.")] = None,
-    split: Annotated[str, typer.Option(help="validation or test.")] = "validation",
+    model: Annotated[str, typer.Argument(help="A model folder, a Hub id, starter; or a training configuration.")],
+    datasets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Parquet files, prepared folders, or splits of --config; KEY=VALUE behind a configuration."
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Training configuration (default: that of the model's run).")
+    ] = None,
+    mode: Annotated[str | None, typer.Option(help="open, or choices: the choices are listed with letters.")] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="Completions of each problem.")] = None,
+    temperature: Annotated[float | None, typer.Option(min=0.0, help="Of sampling; 0 is greedy.")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(min=1)] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Problems at most of each data set.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Rollout engine (default: the configuration's).")] = None,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the result; given again, the evaluation goes on.")] = None,
+    against: Annotated[Path | None, typer.Option(help="Another result: a paired test is made.")] = None,
+    checkpoint: Annotated[str | None, typer.Option("--model", help="With a configuration: another model.")] = None,
+    split: Annotated[str, typer.Option(help="With a configuration: validation or test.")] = "validation",
 ) -> None:
-    """Evaluate a model with the prompts, pixel limits and grader of a training configuration.
+    """Evaluate a model on data sets with the prompt, pixel limits and grader of its training; goes on where it stopped.
 
+    Example: `uec-vlm eval runs/quickstart/checkpoints/step_40 test data/geometry3k --against evaluations/base`
+
+    With a configuration in place of the model: its validation or test split, briefly.
     Example: `uec-vlm eval configs/quickstart.yaml --model runs/quickstart/checkpoints/step_40`
     """
     from uec_vlm.config import load_config
-    from uec_vlm.trainer.evaluate_command import run_evaluation
 
-    run_evaluation(load_config(config, overrides or ()), model=model, split=split, console=_console)
+    if model.endswith((".yaml", ".yml")):
+        from uec_vlm.trainer.evaluate_command import run_evaluation
+
+        run_evaluation(load_config(model, datasets or ()), model=checkpoint, split=split, console=_console)
+        return
+    from uec_vlm.trainer.benchmark import EvalOptions, run_benchmark
+
+    if not datasets:
+        raise ConfigError("no data set: give Parquet files, prepared folders, or splits of the training configuration.")
+    options = EvalOptions(mode, samples, temperature, max_new_tokens, limit, engine, seed, out, against)
+    run_benchmark(model, datasets, config=config, options=options, console=_console)
 
 
 @app.command()
@@ -197,6 +226,37 @@ def doctor(
         found.print(_console)
     if not found.healthy:
         raise typer.Exit(1)
+
+
+@app.command()
+@_plainly
+def plan(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    processes: Annotated[int, typer.Option(min=1, help="Plan for 1, 2, 4 ... up to so many processes.")] = 8,
+    config_json: Annotated[
+        Path | None, typer.Option(help="The model's config.json, where its folder is not at hand.")
+    ] = None,
+    calibrate: Annotated[
+        int, typer.Option(min=0, help="Time so many real steps here, and predict the run's time from them.")
+    ] = 0,
+) -> None:
+    """Predict a run's tokens, the memory of each process, and with --calibrate its time.
+
+    Example: `uec-vlm plan configs/quickstart.yaml --processes 2 --calibrate 3`
+    """
+    from uec_vlm.config import load_config
+    from uec_vlm.preflight.calibrate import calibrate as measure
+    from uec_vlm.preflight.plan import make_plan
+
+    settings = load_config(config, overrides or ())
+    pace = measure(settings, steps=calibrate) if calibrate else None
+    made = make_plan(settings, config_json=config_json, processes=processes, pace=pace)
+    if as_json:
+        typer.echo(json.dumps(made.to_json(), indent=2, ensure_ascii=False))
+    else:
+        made.print(_console)
 
 
 if __name__ == "__main__":

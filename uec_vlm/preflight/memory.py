@@ -70,7 +70,8 @@ class Load:
     """The largest micro-batch and the largest wave of rollouts.
 
     prompts, prompt_tokens, completions, completion_tokens: padded rectangles of a micro-batch.
-    cached_tokens: of the rollouts that are decoded together. image_numbers: pixel values of the prompts in memory.
+    cached_tokens: of the rollouts that are decoded together. image_numbers: pixel values of one prompt.
+    kept_prompts: how many are in the host's memory.
     """
 
     prompts: int
@@ -79,11 +80,15 @@ class Load:
     completion_tokens: int
     cached_tokens: int
     image_numbers: int
+    kept_prompts: int
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of one process, above what importing the libraries takes. host: on the host, when offloaded."""
+    """Bytes of one process, above what importing the libraries takes.
+
+    host: the pictures of the prompts in use, and what is offloaded. On a CPU it adds to the peak.
+    """
 
     weights: int
     reference: int
@@ -92,13 +97,12 @@ class Memory:
     activations: int
     head: int
     cache: int
-    images: int
     host: int
 
     @property
     def peak(self) -> int:
         """Updates hold gradients and activations, rollouts the cache; the larger counts."""
-        always = self.weights + self.reference + self.optimizer + self.images
+        always = self.weights + self.reference + self.optimizer
         return always + max(self.gradients + self.activations + self.head, self.cache)
 
 
@@ -164,11 +168,10 @@ def predict_memory(
         reference=shape.weights * width if copies else 0,
         gradients=0 if layout.host else gradients,
         optimizer=0 if layout.host else moments,
-        activations=activations(shape, config.model, load),
+        activations=activations(shape, config.model, load) + load.prompts * load.image_numbers * width,
         head=_HEAD_CHUNK * shape.vocabulary * 4 * _HEAD_COPIES,
         cache=int(load.cached_tokens * shape.cache_width * width * _CACHE_ROOM),
-        images=load.image_numbers * 4,
-        host=gradients + moments if layout.host else 0,
+        host=load.kept_prompts * load.image_numbers * 4 + (gradients + moments if layout.host else 0),
     )
 
 
