@@ -259,5 +259,32 @@ def plan(
         made.print(_console)
 
 
+@app.command()
+@_plainly
+def study(
+    file: Annotated[Path, typer.Argument(help="A study file, for example configs/study/geosynth.yaml.")],
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at once.")] = 1,
+    only: Annotated[list[str] | None, typer.Option(help="Only this arm; may be given several times.")] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Renew the tables of this page from the results; run nothing.")
+    ] = None,
+    repeat: Annotated[str | None, typer.Option(help="Run this finished cell again and compare all numbers.")] = None,
+) -> None:
+    """Run every algorithm and seed of a study that is not done yet, several at once, and sum them up.
+
+    Example: `uec-vlm study configs/study/geosynth.yaml --jobs 2`, then `... --page docs/results.md`
+    """
+    from uec_vlm.study.page import renew_page
+    from uec_vlm.study.plan import load_study
+    from uec_vlm.study.runner import repeat_cell, run_study
+
+    if page is not None:
+        renew_page(load_study(file), page)
+    elif repeat is not None:
+        repeat_cell(file, repeat, console=_console)
+    else:
+        run_study(file, jobs=jobs, only=only or (), console=_console)
+
+
 if __name__ == "__main__":
     app()

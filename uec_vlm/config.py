@@ -300,12 +300,12 @@ def preset(name: str) -> dict[str, Any]:
     if not path.is_file():
         known = sorted(p.stem for p in folder.glob("*.yaml"))
         raise ConfigError(f"algorithm = '{name}': there is no such preset; choose one of {known}.")
-    return _read_yaml(path)
+    return read_yaml(path)
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Reads a training configuration, lays it over its preset and applies `KEY=VALUE` overrides."""
-    tree = _with_overrides(_read_yaml(Path(path)), overrides)
+    tree = _with_overrides(read_yaml(Path(path)), overrides)
     if tree.get("algorithm") is not None:
         tree = merge(preset(str(tree["algorithm"])), tree)
     return parse_config(tree, RunConfig, place=str(path), name=Path(path).stem)
@@ -313,13 +313,17 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
 
 def load_sft_config(path: str | Path, overrides: Sequence[str] = ()) -> SftConfig:
     """Reads a configuration of supervised training."""
-    tree = _with_overrides(_read_yaml(Path(path)), overrides)
+    tree = _with_overrides(read_yaml(Path(path)), overrides)
     return parse_config(tree, SftConfig, place=str(path), name=Path(path).stem)
 
 
 def parse_config(tree: dict[str, Any], kind: type[C], *, place: str, name: str) -> C:
+    """Validates a nested dict of a run that is called `name` unless it says otherwise."""
+    return parse_section(merge({"run": {"name": name}}, tree), kind, place=place)
+
+
+def parse_section(tree: dict[str, Any], kind: type[C], *, place: str) -> C:
     """Validates a nested dict; every fault becomes one line with key, value, reason and remedy."""
-    tree = merge({"run": {"name": name}}, tree)
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
@@ -358,7 +362,8 @@ def _with_overrides(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str,
     return tree
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file of keys with values; ConfigError where there is none or it is something else."""
     if not path.is_file():
         raise ConfigError(f"{path}: there is no such configuration file; see the folder {config_folder()}.")
     try:

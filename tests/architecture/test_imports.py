@@ -25,9 +25,10 @@ MAY_IMPORT = {
     "integrations": {"verifier", "records", "errors"},
     "reports": {"metrics", "runlog", "errors"},
     "trainer": COMMON | EVERY_STATION | {"config", "durable", "runlog", "geosynth", "reports"},
+    "study": {"errors", "metrics", "config", "durable", "runlog", "reports"},
     # preflight asks `trainer.build` for the very stations that a run would use
     "preflight": COMMON | EVERY_STATION | {"config", "runlog", "geosynth", "trainer"},
-    "cli": COMMON | EVERY_STATION | {"config", "runlog", "geosynth", "reports", "trainer", "preflight"},
+    "cli": COMMON | EVERY_STATION | {"config", "runlog", "geosynth", "reports", "trainer", "preflight", "study"},
 }
 # libraries that loading the part must not load
 MUST_NOT_LOAD = {
@@ -42,6 +43,7 @@ MUST_NOT_LOAD = {
     "uec_vlm.verifier": {"transformers", "vllm", "datasets"},
     "uec_vlm.geosynth": {"transformers", "datasets"},
     "uec_vlm.reports": {"torch", "transformers"},
+    "uec_vlm.study": {"torch", "transformers"},
     "uec_vlm.cli": {"torch", "transformers"},
     "data_prep": {"transformers"},
 }

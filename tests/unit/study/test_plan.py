@@ -1,0 +1,94 @@
+"""A study file becomes cells; what cannot work is named before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from uec_vlm.config import config_folder
+from uec_vlm.errors import ConfigError
+from uec_vlm.study.plan import cell_config, config_hash, load_study, main_cells, tuning_cells
+from uec_vlm.trainer.build import resolve
+
+SHIPPED = config_folder() / "study" / "geosynth.yaml"
+
+
+def _study(folder: Path, **above: Any) -> Path:
+    tree = {
+        "name": "tiny", "base": str(config_folder() / "quickstart.yaml"), "results": "r", "runs": "s",
+        "reference": "grpo", "main": ["grpo", "uec"],
+        "tuning": {"learning_rates": [1e-5, "1e-4"], "steps": 3, "seed": 7, "set": {"data.test": None}},
+        "arms": {
+            "grpo": {"algorithm": "grpo", "seeds": 2, "set": {"objective.exploration": {"name": "none"}}},
+            "uec": {"algorithm": "uec", "seeds": 1, "rate_of": "grpo"},
+        },
+    }  # fmt: skip
+    file = folder / "study.yaml"
+    file.write_text(yaml.safe_dump({**tree, **above}))
+    return file
+
+
+def test_cells_are_balanced_over_arms_and_carry_the_tuned_rate(tmp_path: Path) -> None:
+    study = load_study(_study(tmp_path))
+    assert [cell.name for cell in tuning_cells(study)] == ["tuning-grpo-lr1e-05-seed7", "tuning-grpo-lr0.0001-seed7"]
+    cells = main_cells(study, {"grpo": 3e-4})
+    assert [cell.name for cell in cells] == ["main-grpo-seed0", "main-uec-seed0", "main-grpo-seed1"]
+    config = cell_config(study, tmp_path, cells[1])
+    assert (config.algorithm, config.update.learning_rate, config.run.seed) == ("uec", 3e-4, 0)
+    tuned = cell_config(study, tmp_path, tuning_cells(study)[0])
+    assert (tuned.run.steps, tuned.data.test, tuned.run.seed) == (3, None, 7)
+
+
+def test_the_hash_follows_what_determines_the_numbers(tmp_path: Path) -> None:
+    study = load_study(_study(tmp_path))
+    one, _, other = (cell_config(study, tmp_path, cell) for cell in main_cells(study, {}))
+    elsewhere = one.model_copy(update={"run": one.run.model_copy(update={"dir": "x", "tensorboard": False})})
+    assert config_hash(one) == config_hash(elsewhere)
+    assert config_hash(one) != config_hash(other)
+
+
+@pytest.mark.parametrize(
+    ("above", "told"),
+    [
+        ({"reference": "grpa"}, ["reference names ['grpa']", "['grpo', 'uec']"]),
+        ({"mian": []}, ["mian", "did you mean 'main'"]),
+        ({"arms": {"uec": {"algorithm": "uec", "seeds": 1, "rate_of": "uec"}}, "reference": "uec", "main": ["uec"]},
+         ["arms.uec.rate_of = 'uec'", "its own rate"]),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_a_study_is_named(above: dict[str, Any], told: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_study(_study(tmp_path, **above))
+    for part in told:
+        assert part in str(error.value)
+
+
+def test_a_cell_that_cannot_work_is_named(tmp_path: Path) -> None:
+    study = load_study(_study(tmp_path, shared={"update.learning_rat": 1}))
+    with pytest.raises(ConfigError, match=r"cell main-grpo-seed0: .*(?s:.)*learning_rat"):
+        cell_config(study, tmp_path, main_cells(study, {})[0])
+
+
+def test_every_cell_of_the_shipped_studies_is_a_configuration_that_resolves() -> None:
+    for file in sorted(SHIPPED.parent.glob("*.yaml")):
+        study = load_study(file)
+        for cell in [*tuning_cells(study), *main_cells(study, {})]:
+            config = resolve(cell_config(study, file.parent, cell))
+            if "grpo" not in config.algorithm and cell.arm != "kl_cov":
+                continue
+            assert config.objective["exploration"]["name"] == "none"
+
+
+def test_the_arms_of_the_shipped_study_share_what_must_be_shared() -> None:
+    study = load_study(SHIPPED)
+    configs = {c.arm: cell_config(study, SHIPPED.parent, c) for c in main_cells(study, {}) if c.seed == 0}
+    assert len(configs) == 16
+    assert {c.rollout.prompts_per_step for c in configs.values()} == {24}
+    assert {c.rollout.max_new_tokens for c in configs.values()} == {96}
+    assert {c.objective["kl"]["coef"] for c in configs.values()} == {0.01}
+    clipped = [c.objective["policy_loss"] for c in configs.values() if c.objective["policy_loss"]["name"] != "kl_cov"]
+    assert {section["dual_clip"] for section in clipped} == {3.0}
+    assert {(c.evaluate.validation_problems, c.evaluate.validation_samples) for c in configs.values()} == {(408, 16)}

@@ -1,0 +1,102 @@
+"""Comparisons of arms against numbers by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from uec_vlm.study.tables import (
+    arms_table,
+    bootstrap,
+    corrected,
+    difference,
+    differences_table,
+    evaluation_at,
+    groups_table,
+    pass_at_k_table,
+    start,
+    tuning_table,
+)
+
+IDS = ["geosynth-chord-1-11", "geosynth-chord-1-12", "geosynth-two_tangents-2-13", "geosynth-two_tangents-2-14"]
+
+
+def _run(arm: str, seed: int, counts: dict[int, list[int]], *, tokens: int, entropy: float = 0.5) -> dict[str, Any]:
+    """A run of 20 steps that is evaluated at the given steps, 4 samples each, and samples `tokens` a step."""
+    steps = [1, 10, 20]
+    return {
+        "kind": "main", "arm": arm, "seed": seed, "seconds": 60.0,
+        "curve": {
+            "step": steps,
+            "rollout/entropy": [1.0, 0.9, entropy],
+            "rollout/sampled_tokens": [step * tokens for step in steps],
+            "update/optimizer_steps": [2 * step for step in steps],
+            "explore/solved": [0, 1, 3],
+        },
+        "evaluations": [
+            {"split": split, "step": step, "samples": 4, "correct": found}
+            for split in ("validation", "test") for step, found in counts.items()
+        ],
+    }  # fmt: skip
+
+
+GRPO = [_run("grpo", seed, {0: [1, 1, 0, 0], 10: [2, 2, 0, 0], 20: [3, 3, 0, 0]}, tokens=100) for seed in (0, 1)]
+UEC = [_run("uec", seed, {0: [1, 1, 0, 0], 10: [3, 3, 1, 1], 20: [4, 4, 2, 2]}, tokens=200) for seed in (0, 1)]
+
+
+def test_the_evaluation_at_a_budget_is_the_last_one_that_it_pays_for() -> None:
+    assert evaluation_at(UEC[0], "rollout/sampled_tokens", 2000)["step"] == 10
+    assert evaluation_at(UEC[0], "rollout/sampled_tokens", 1999)["step"] == 0
+    assert evaluation_at(UEC[0], "step", 20)["step"] == 20
+
+
+def test_differences_at_equal_steps_and_at_equal_tokens() -> None:
+    """At 20 steps 1, 1, 0.5, 0.5 less 0.75, 0.75, 0, 0; 2 000 tokens are 10 steps of uec: 0.75, 0.75, 0.25, 0.25."""
+    equal_steps = difference(UEC, GRPO, "step")
+    assert (equal_steps.budget, equal_steps.estimate.mean) == (20, pytest.approx(0.375, rel=0, abs=1e-9))
+    equal_tokens = difference(UEC, GRPO, "rollout/sampled_tokens")
+    assert equal_tokens.budget == 2000
+    assert equal_tokens.estimate.mean == pytest.approx(0.125, rel=0, abs=1e-9)  # 0, 0, 0.25, 0.25
+
+
+def test_the_bootstrap_sees_the_spread_of_seeds_and_of_problems() -> None:
+    generator = np.random.default_rng(3)
+    of_seeds = np.repeat(generator.normal(0.1, 0.2, size=(6, 1)), 500, axis=1)
+    of_problems = np.repeat(generator.normal(0.1, 0.2, size=(1, 500)), 6, axis=0)
+    wide, _ = bootstrap(of_seeds)
+    narrow, p = bootstrap(of_problems)
+    # 1.96 x 0.2 / sqrt(6) and / sqrt(500), in order of magnitude.
+    assert 0.2 < wide.high - wide.low < 0.5
+    assert 0.02 < narrow.high - narrow.low < 0.06
+    assert p <= 2 / 2000
+    assert bootstrap(np.zeros((2, 5)))[1] == 1.0
+
+
+def test_the_correction_is_never_below_the_plain_p() -> None:
+    found = [difference(UEC, GRPO, "step"), difference(UEC, GRPO, "rollout/sampled_tokens")]
+    assert all(q >= one.p for q, one in zip(corrected(found), found, strict=True))
+    assert corrected([]) == []
+
+
+def test_the_tables_say_what_was_measured() -> None:
+    both = [*UEC, *GRPO]
+    assert start(both).tolist() == [0.25, 0.25, 0.0, 0.0]
+    row = next(line for line in arms_table(both, ["grpo", "uec"]).splitlines() if line.startswith("| `uec`"))
+    cells = [cell.strip() for cell in row.split("|")[1:-1]]
+    assert cells[1:3] == ["2", "0.750"]
+    assert cells[3].startswith("0.625 [")  # 0.75, 0.75, 0.5, 0.5
+    assert cells[4:] == ["1.000", "0.50", "3", "4,000", "40", "1.0"]
+    assert "`uec` | 0.375 [" in differences_table(both, ["grpo", "uec"], "grpo")
+    groups = groups_table(both, ["uec"], IDS)
+    assert "| chord, level 1 | 2 | 0.250 | 1.000 |" in groups
+    assert "| two_tangents, level 2 | 2 | 0.000 | 0.500 |" in groups
+    # 2 of 4 right: pass@2 = 1 - C(2, 2) / C(4, 2) = 5/6, the mean with two sure problems 11/12.
+    assert "| `uec` | 0.750 | 0.917 | 1.000 |" in pass_at_k_table(both, ["grpo", "uec"])
+
+
+def test_the_tuning_shows_the_grid_and_the_choice() -> None:
+    table = tuning_table({"accuracy": {"grpo": {"1e-05": 0.25, "0.0001": 0.5}}, "chosen": {"grpo": 1e-4}})
+    assert "| arm | 1e-05 | 0.0001 |" in table
+    assert "| `grpo` | 0.250 | **0.500** |" in table

@@ -1,0 +1,104 @@
+"""The results of a study as a page: tables and plots between two markers, around them what people wrote."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from uec_vlm.errors import RunError
+from uec_vlm.study.plan import Study
+from uec_vlm.study.summary import read_summaries
+from uec_vlm.study.tables import (
+    AXES,
+    Axis,
+    Floats,
+    Summary,
+    accuracies,
+    arms_table,
+    by_arm,
+    differences_table,
+    evaluation_at,
+    groups_table,
+    pass_at_k_table,
+    tuning_table,
+)
+
+BEGIN, END = "<!-- study {name}: begin -->", "<!-- study {name}: end -->"
+
+
+def renew_page(study: Study, page: Path) -> None:
+    """Puts the tables and plots of now between the study's markers in `page`, beside which the plots are drawn."""
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
+    begin, end = BEGIN.format(name=study.name), END.format(name=study.name)
+    if begin not in text or end not in text:
+        raise RunError(f"{page} has no place for the study: put the lines '{begin}' and '{end}' where it should go.")
+    body = study_text(study, images=page.parent / "img", link="img")
+    head, _, rest = text.partition(begin)
+    page.write_text(f"{head}{begin}\n\n{body}\n\n{end}{rest.partition(end)[2]}", encoding="utf-8")
+
+
+def study_text(study: Study, *, images: Path, link: str) -> str:
+    """The tables as Markdown with links to plots that are drawn into `images`. RunError if no cell is finished."""
+    results = Path(study.results)
+    summaries = read_summaries(results)
+    if not any(one["kind"] == "main" for one in summaries):
+        raise RunError(f"{results} holds no finished cell of the comparison; run `uec-vlm study` first.")
+    order = list(study.arms)
+    ids = json.loads((results / "problems-main.json").read_text(encoding="utf-8"))["validation"]
+    picture = draw(summaries, study.main, images / f"study_{study.name}.png")
+    done = len(summaries)
+    parts = [
+        f"{done} cells are finished ({len(ids)} held-out problems; n samples each at T = 1).",
+        "### Arms at the end", arms_table(summaries, order),
+        "### Differences", differences_table(summaries, order, study.reference),
+        "95 % intervals by a bootstrap over seeds and problems; \\* p < 0.05 after Benjamini and Yekutieli's "
+        "correction.",
+        f"![Accuracy against steps, tokens and optimizer steps; entropy]({link}/{picture.name})",
+        "### pass@k on the test split", pass_at_k_table(summaries, order),
+        "### By family and level", groups_table(summaries, study.main, ids),
+    ]  # fmt: skip
+    tuning = results / "tuning.json"
+    if tuning.is_file():
+        parts += ["### Learning rates", tuning_table(json.loads(tuning.read_text(encoding="utf-8")))]
+    return "\n\n".join(parts)
+
+
+def draw(summaries: Sequence[Summary], arms: Sequence[str], out: Path) -> Path:
+    """Accuracy of the main arms against each budget, and entropy against steps: mean and range over seeds."""
+    figure = Figure(figsize=(11, 7.5), layout="constrained")
+    panels = figure.subplots(2, 2)
+    cells = by_arm(summaries)
+    shown = [name for name in arms if name in cells]
+    for axes, (axis, title) in zip(panels.flat, AXES.items(), strict=False):
+        _accuracy_panel(axes, {name: cells[name] for name in shown}, axis)
+        axes.set_title(f"mean@n at {title}")
+    for name in shown:
+        steps = cells[name][0]["curve"]["step"]
+        lines = np.array([one["curve"]["rollout/entropy"] for one in cells[name]])
+        _band(panels[1, 1], steps, lines, name)
+    panels[1, 1].set(title="exact entropy of the regular rollouts", xlabel="step", ylabel="nats/token")
+    panels[0, 0].legend(frameon=False)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure).print_png(str(out))
+    return out
+
+
+def _accuracy_panel(axes: Axes, arms: dict[str, list[Summary]], axis: Axis) -> None:
+    for name, cells in arms.items():
+        steps = sorted({row["step"] for row in cells[0]["evaluations"] if row["split"] == "validation"})
+        spent = dict(zip(cells[0]["curve"]["step"], cells[0]["curve"][axis], strict=True)) | {0: 0.0}
+        lines = np.array([[accuracies(evaluation_at(one, "step", step)).mean() for step in steps] for one in cells])
+        _band(axes, [spent[step] for step in steps], lines, name)
+    axes.set(xlabel=axis.split("/")[-1].replace("_", " "), ylabel="mean@n")
+
+
+def _band(axes: Axes, places: Sequence[float], lines: Floats, label: str) -> None:
+    (line,) = axes.plot(places, lines.mean(axis=0), label=label, linewidth=1.6)
+    axes.fill_between(places, lines.min(axis=0), lines.max(axis=0), alpha=0.15, color=line.get_color(), linewidth=0)
+    axes.grid(alpha=0.3)

@@ -1,0 +1,71 @@
+"""A finished run as a few kilobytes: what the tables of a study are made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from uec_vlm.runlog import RunFolder
+
+# Metrics kept along the way: the newest value, or the sum since the start.
+_VALUES = ("rollout/entropy", "rollout/accuracy", "rollout/format", "rollout/completion_length")
+_SUMS = (
+    "rollout/sampled_tokens", "update/optimizer_steps", "update/trajectories", "explore/tokens", "explore/hard_prompts",
+    "explore/solved",
+)  # fmt: skip
+_POINTS = 60
+
+
+def summarise(run: RunFolder, *, cell: Mapping[str, Any]) -> dict[str, Any]:
+    """The summary of a finished run: what it is, its curves thinned to about 60 points, its evaluations by problem.
+
+    Sums (sampled tokens, optimizer steps, solved prompts ...) are from the start of the run, so comparisons at equal
+    tokens or updates are read off them. Problems are named by their place in `problems.json`.
+    """
+    rows = [row for row in run.metrics() if row["step"] > 0]
+    environment = json.loads((run.path / "environment.json").read_text(encoding="utf-8"))
+    evaluations = run.evaluations()
+    return {
+        **cell,
+        "commit": environment.get("commit"),
+        "packages": {name: environment["packages"].get(name) for name in ("torch", "transformers")},
+        "seconds": round(sum(value for row in rows for name, value in row.items() if name.startswith("time/")), 1),
+        "curve": _curve(rows, evaluated={int(row["step"]) for row in evaluations}),
+        "evaluations": [_evaluation(row) for row in evaluations],
+    }
+
+
+def problems_of(run: RunFolder) -> dict[str, list[str]]:
+    """The problem ids of every evaluated split, in the order of the counts."""
+    return {row["split"]: list(row["ids"]) for row in run.evaluations()}
+
+
+def read_summaries(folder: Path) -> list[dict[str, Any]]:
+    """All summaries of a results folder, by name."""
+    return [json.loads(file.read_text(encoding="utf-8")) for file in sorted((folder / "cells").glob("*.json"))]
+
+
+def _evaluation(row: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in row.items() if key not in ("ids", "formatted")}
+    return {**kept, "formatted": sum(row["formatted"])}
+
+
+def _curve(rows: Sequence[Mapping[str, float]], *, evaluated: set[int]) -> dict[str, list[float]]:
+    every = max(len(rows) // _POINTS, 1)
+    curve: dict[str, list[float]] = {name: [] for name in ("step", *_VALUES, *_SUMS)}
+    sums = dict.fromkeys(_SUMS, 0.0)
+    newest: dict[str, float] = {}
+    for place, row in enumerate(rows):
+        for name in _SUMS:
+            sums[name] += row.get(name, 0.0)
+        newest |= {name: row[name] for name in _VALUES if name in row}
+        if place % every and place + 1 != len(rows) and int(row["step"]) not in evaluated:
+            continue
+        curve["step"].append(int(row["step"]))
+        for name in _VALUES:
+            curve[name].append(round(newest.get(name, float("nan")), 5))
+        for name in _SUMS:
+            curve[name].append(round(sums[name]))
+    return curve

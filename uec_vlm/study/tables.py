@@ -1,0 +1,204 @@
+"""Arms of a study compared at equal steps, tokens and optimizer steps, with intervals over seeds and problems."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from uec_vlm.reports.statistics import Estimate, pass_at_k
+
+Axis = Literal["step", "rollout/sampled_tokens", "update/optimizer_steps"]
+AXES: dict[Axis, str] = {
+    "step": "equal steps",
+    "rollout/sampled_tokens": "equal sampled tokens",
+    "update/optimizer_steps": "equal optimizer steps",
+}
+Summary = Mapping[str, Any]
+Floats = NDArray[np.float64]
+_RESAMPLES = 2000
+_GEOSYNTH_ID = re.compile(r"geosynth-(?P<family>.+)-(?P<level>\d+)-\d+")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An arm's accuracy less the reference's, both at one budget. p: two-sided, not corrected."""
+
+    arm: str
+    axis: Axis
+    budget: float
+    estimate: Estimate
+    p: float
+
+
+def by_arm(summaries: Sequence[Summary]) -> dict[str, list[Summary]]:
+    """The main cells of each arm, in the order of their seeds."""
+    arms: dict[str, list[Summary]] = {}
+    for one in sorted(summaries, key=lambda item: int(item["seed"])):
+        if one["kind"] == "main":
+            arms.setdefault(one["arm"], []).append(one)
+    return arms
+
+
+def accuracies(evaluation: Mapping[str, Any]) -> Floats:
+    """mean@n of every problem of one evaluation."""
+    return np.asarray(evaluation["correct"], dtype=float) / float(evaluation["samples"])
+
+
+def evaluation_at(summary: Summary, axis: Axis, budget: float, *, split: str = "validation") -> Mapping[str, Any]:
+    """The last evaluation of a split that had cost at most `budget` on the axis; that of step 0 costs nothing."""
+    spent = dict(zip(summary["curve"]["step"], summary["curve"][axis], strict=True)) | {0: 0.0}
+    rows = [row for row in summary["evaluations"] if row["split"] == split and "control" not in row]
+    within = [row for row in rows if spent[row["step"]] <= budget]
+    chosen: Mapping[str, Any] = max(within, key=lambda row: row["step"])
+    return chosen
+
+
+def total(summary: Summary, axis: str) -> float:
+    """What the whole run has spent on an axis."""
+    return float(summary["curve"][axis][-1])
+
+
+def final(cells: Sequence[Summary], *, split: str = "validation") -> Floats:
+    """mean@n at the end, one row per seed, one column per problem."""
+    return np.stack([accuracies(evaluation_at(one, "step", float("inf"), split=split)) for one in cells])
+
+
+def start(summaries: Sequence[Summary], *, split: str = "validation") -> Floats:
+    """mean@n of the untouched policy per problem, over the evaluations of all runs: it is one policy."""
+    rows = np.stack([accuracies(evaluation_at(one, "step", 0, split=split)) for one in summaries])
+    return np.asarray(rows.mean(axis=0))
+
+
+def bootstrap(values: Floats, *, seed: int = 0) -> tuple[Estimate, float]:
+    """The mean of seeds x problems, its 95 % interval, and the two-sided p of a mean of 0.
+
+    Seeds and problems are resampled independently (a two-way bootstrap), so both are sources of spread.
+    """
+    generator = np.random.default_rng(seed)
+    seeds, problems = values.shape
+    rows = generator.integers(seeds, size=(_RESAMPLES, seeds))
+    columns = generator.integers(problems, size=(_RESAMPLES, problems))
+    means = np.array([values[r][:, c].mean() for r, c in zip(rows, columns, strict=True)])
+    low, high = np.quantile(means, [0.025, 0.975])
+    tail = min((means <= 0).mean(), (means >= 0).mean())
+    return Estimate(float(values.mean()), float(low), float(high)), float(min(2 * max(tail, 1 / _RESAMPLES), 1.0))
+
+
+def difference(arm: Sequence[Summary], reference: Sequence[Summary], axis: Axis) -> Difference:
+    """The arm less the reference, same problems, seeds paired, at the smaller of their mean totals on the axis."""
+    count = min(len(arm), len(reference))
+    mine, others = arm[:count], reference[:count]
+    budget = min(float(np.mean([total(one, axis) for one in cells])) for cells in (mine, others))
+    gaps = [
+        accuracies(evaluation_at(one, axis, budget)) - accuracies(evaluation_at(other, axis, budget))
+        for one, other in zip(mine, others, strict=True)
+    ]
+    estimate, p = bootstrap(np.stack(gaps))
+    return Difference(arm[0]["arm"], axis, budget, estimate, p)
+
+
+def corrected(differences: Sequence[Difference]) -> list[float]:
+    """The p of all comparisons after Benjamini and Yekutieli's correction, which holds under any dependence (scipy)."""
+    if not differences:
+        return []
+    return [float(p) for p in stats.false_discovery_control([one.p for one in differences], method="by")]
+
+
+def arms_table(summaries: Sequence[Summary], order: Sequence[str]) -> str:
+    """One row per arm: accuracy and gain at the end, pass@k, entropy, prompts solved, what it cost."""
+    arms, base = by_arm(summaries), start([one for one in summaries if one["kind"] == "main"])
+    lines = [
+        "| arm | seeds | mean@n | gain over the start | pass@n | entropy, end / start | hard prompts solved "
+        "| sampled tokens | optimizer steps | minutes |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name in order:
+        if name not in arms:
+            continue
+        cells = arms[name]
+        gain, _ = bootstrap(final(cells) - base)
+        ends = [evaluation_at(one, "step", float("inf")) for one in cells]
+        passed = np.mean([np.mean(pass_at_k(row["correct"], row["samples"], row["samples"])) for row in ends])
+        entropy = np.mean([one["curve"]["rollout/entropy"][-1] / one["curve"]["rollout/entropy"][0] for one in cells])
+        costs = [f"{np.mean([total(one, key) for one in cells]):,.0f}" for key in _COSTS]
+        minutes = np.mean([one["seconds"] for one in cells]) / 60
+        lines.append(
+            f"| `{name}` | {len(cells)} | {final(cells).mean():.3f} | {gain} | {passed:.3f} | {entropy:.2f} | "
+            f"{' | '.join(costs)} | {minutes:.1f} |"
+        )
+    lines.append(f"\nThe untouched policy: mean@n {base.mean():.3f}.")
+    return "\n".join(lines)
+
+
+def differences_table(summaries: Sequence[Summary], order: Sequence[str], reference: str) -> str:
+    """Every arm against the reference at three budgets; an asterisk where the corrected p is below 0.05."""
+    arms = by_arm(summaries)
+    if reference not in arms:
+        return f"No run of `{reference}` is finished yet."
+    others = [name for name in order if name in arms and name != reference]
+    found = [difference(arms[name], arms[reference], axis) for name in others for axis in AXES]
+    marks = ["\\*" if p < 0.05 else "" for p in corrected(found)]
+    cells = [f"{one.estimate}{mark}" for one, mark in zip(found, marks, strict=True)]
+    lines = [f"| arm less `{reference}` | {' | '.join(AXES.values())} |", "|---|" + "---|" * len(AXES)]
+    for place, name in enumerate(others):
+        lines.append(f"| `{name}` | {' | '.join(cells[place * len(AXES) : (place + 1) * len(AXES)])} |")
+    return "\n".join(lines)
+
+
+def groups_table(summaries: Sequence[Summary], order: Sequence[str], ids: Sequence[str]) -> str:
+    """mean@n at the end by family and level of the generated problems."""
+    arms, base = by_arm(summaries), start([one for one in summaries if one["kind"] == "main"])
+    names = [name for name in order if name in arms]
+    groups: dict[str, list[int]] = {}
+    for place, one in enumerate(ids):
+        match = _GEOSYNTH_ID.fullmatch(one)
+        groups.setdefault(f"{match['family']}, level {match['level']}" if match else "all", []).append(place)
+    ends = {name: final(arms[name]) for name in names}
+    lines = [
+        f"| problems | n | start | {' | '.join(f'`{name}`' for name in names)} |",
+        "|---|---|---|" + "---|" * len(names),
+    ]
+    for group, places in sorted(groups.items()):
+        cells = [f"{ends[name][:, places].mean():.3f}" for name in names]
+        lines.append(f"| {group} | {len(places)} | {base[places].mean():.3f} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def pass_at_k_table(summaries: Sequence[Summary], order: Sequence[str], *, split: str = "test") -> str:
+    """pass@k on the test split, of the untouched policy and at the end, for powers of two up to the samples drawn."""
+    arms = by_arm(summaries)
+    rows: dict[str, list[Mapping[str, Any]]] = {"start": []}
+    for name in [name for name in order if name in arms]:
+        tested = [one for one in arms[name] if any(row["split"] == split for row in one["evaluations"])]
+        rows["start"] += [evaluation_at(one, "step", 0, split=split) for one in tested]
+        rows[f"`{name}`"] = [evaluation_at(one, "step", float("inf"), split=split) for one in tested]
+    rows = {name: found for name, found in rows.items() if found}
+    if not rows:
+        return "No run has been tested yet."
+    samples = min(row["samples"] for found in rows.values() for row in found)
+    ks = [2**power for power in range(samples.bit_length()) if 2**power <= samples]
+    lines = [f"| | {' | '.join(f'pass@{k}' for k in ks)} |", "|---|" + "---|" * len(ks)]
+    for name, found in rows.items():
+        cells = [f"{np.mean([np.mean(pass_at_k(row['correct'], row['samples'], k)) for row in found]):.3f}" for k in ks]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def tuning_table(tuning: Mapping[str, Any]) -> str:
+    """The grid of learning rates with the last validation accuracy of each; the chosen one is bold."""
+    rates = sorted({rate for found in tuning["accuracy"].values() for rate in found}, key=float)
+    lines = [f"| arm | {' | '.join(rates)} |", "|---|" + "---|" * len(rates)]
+    for arm, found in tuning["accuracy"].items():
+        chosen = f"{tuning['chosen'][arm]:g}"
+        cells = [f"**{found[r]:.3f}**" if r == chosen else f"{found[r]:.3f}" if r in found else "" for r in rates]
+        lines.append(f"| `{arm}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+_COSTS = ("explore/solved", "rollout/sampled_tokens", "update/optimizer_steps")
