@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from tests.contracts import objective_suite as suite
 from uec_vlm import objective as station
+from uec_vlm.objective import policy_losses
 from uec_vlm.objective.policy_losses import POLICY_LOSSES, PolicyLoss, per_token
 
 REGISTRIES: dict[str, tuple[Mapping[str, Any], suite.Check]] = {
@@ -75,6 +77,15 @@ def careless(
 def test_an_algorithm_is_added_by_one_function_and_one_line(check: str) -> None:
     registry = {**POLICY_LOSSES, "tempered": tempered}
     suite.POLICY_LOSS_SUITE[check](registry, "tempered")
+
+
+@pytest.mark.parametrize("check", sorted(suite.POLICY_LOSS_SUITE))
+def test_the_algorithm_that_the_documentation_adds_keeps_the_contract(check: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "extend.md").read_text(encoding="utf-8")
+    source = page.split("```python\n")[1].split("```")[0]
+    namespace = dict(vars(policy_losses))
+    exec(source, namespace)
+    suite.POLICY_LOSS_SUITE[check]({**POLICY_LOSSES, "upper_clip": namespace["upper_clip"]}, "upper_clip")
 
 
 @pytest.mark.parametrize("check", ["settings", "padding", "cut", "on_policy", "whole"])
