@@ -7,15 +7,16 @@ spelled out. Validators refuse, they never repair. PyYAML reads `1e-5` as a stri
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from uec_vlm.errors import ConfigError
+from uec_vlm.sections import C, Section, parse_section, read_yaml, with_overrides
+from uec_vlm.sections import dump_config as dump_config
+from uec_vlm.sections import merge as merge
 
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -23,16 +24,8 @@ Rate = Annotated[float, Field(gt=0.0, le=1.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Temperature = Annotated[float, Field(gt=0.0, le=5.0)]
 
-C = TypeVar("C", bound="Section")
-
 STARTER = "starter"
 """The model path that means the policy shipped inside the package."""
-
-
-class Section(BaseModel):
-    """What all sections share: frozen, and a key that does not exist is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class RunSection(Section):
@@ -305,7 +298,7 @@ def preset(name: str) -> dict[str, Any]:
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Reads a training configuration, lays it over its preset and applies `KEY=VALUE` overrides."""
-    tree = _with_overrides(read_yaml(Path(path)), overrides)
+    tree = with_overrides(read_yaml(Path(path)), overrides)
     if tree.get("algorithm") is not None:
         tree = merge(preset(str(tree["algorithm"])), tree)
     return parse_config(tree, RunConfig, place=str(path), name=Path(path).stem)
@@ -313,91 +306,10 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
 
 def load_sft_config(path: str | Path, overrides: Sequence[str] = ()) -> SftConfig:
     """Reads a configuration of supervised training."""
-    tree = _with_overrides(read_yaml(Path(path)), overrides)
+    tree = with_overrides(read_yaml(Path(path)), overrides)
     return parse_config(tree, SftConfig, place=str(path), name=Path(path).stem)
 
 
 def parse_config(tree: dict[str, Any], kind: type[C], *, place: str, name: str) -> C:
     """Validates a nested dict of a run that is called `name` unless it says otherwise."""
     return parse_section(merge({"run": {"name": name}}, tree), kind, place=place)
-
-
-def parse_section(tree: dict[str, Any], kind: type[C], *, place: str) -> C:
-    """Validates a nested dict; every fault becomes one line with key, value, reason and remedy."""
-    try:
-        return kind.model_validate(tree)
-    except ValidationError as error:
-        lines = [_explain(dict(fault), kind) for fault in error.errors()]
-        raise ConfigError(f"{place} is refused:\n" + "\n".join(f"  {line}" for line in lines)) from None
-
-
-def dump_config(config: Section) -> str:
-    """The resolved configuration as YAML, defaults included."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Lays one nested dict over another. A mapping that names another `name` replaces the whole mapping below it."""
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        if isinstance(value, Mapping) and isinstance(old, Mapping):
-            same = "name" not in value or value["name"] == old.get("name")
-            same = same and ("kind" not in value or value["kind"] == old.get("kind"))
-            merged[key] = merge(old, value) if same else dict(value)
-        else:
-            merged[key] = value
-    return merged
-
-
-def _with_overrides(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"'{override}' is no override; write KEY=VALUE, for example run.seed=1.")
-        nested: Any = yaml.safe_load(text) if text else None
-        for part in reversed(key.split(".")):
-            nested = {part: nested}
-        tree = merge(tree, nested)
-    return tree
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file of keys with values; ConfigError where there is none or it is something else."""
-    if not path.is_file():
-        raise ConfigError(f"{path}: there is no such configuration file; see the folder {config_folder()}.")
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from None
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path} holds {type(tree).__name__}, not keys with values.")
-    return tree
-
-
-def _explain(fault: dict[str, Any], kind: type[BaseModel]) -> str:
-    where = [part for part in fault["loc"] if part not in ("geosynth", "parquet", "mixture")]
-    key = ".".join(str(part) for part in where) or "the configuration"
-    if fault["type"] == "extra_forbidden":
-        known = _keys_at(kind, where[:-1])
-        close = difflib.get_close_matches(str(where[-1]), known, n=1)
-        hint = f"did you mean '{close[0]}'? " if close else ""
-        return f"{key} = {fault['input']!r}: there is no such key; {hint}accepted here: {known}."
-    message = str(fault["msg"]).removeprefix("Value error, ")
-    if fault["type"] == "missing":
-        return f"{key}: is missing and has no default; add it."
-    if fault["type"] == "value_error":
-        return f"{key}: {message}."
-    return f"{key} = {fault['input']!r}: {message}."
-
-
-def _keys_at(kind: type[BaseModel], where: Sequence[Any]) -> list[str]:
-    for part in where:
-        field = kind.model_fields.get(str(part))
-        annotation = field.annotation if field else None
-        options = [annotation, *getattr(annotation, "__args__", ())]
-        options = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
-        if not options:
-            return []
-        kind = options[0]
-    return sorted(kind.model_fields)

@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from uec_vlm.config import RunConfig, Section, load_config, parse_section, read_yaml
+from uec_vlm.config import RunConfig, load_config
 from uec_vlm.errors import ConfigError
+from uec_vlm.sections import Section, parse_section, read_yaml
 
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0.0, le=1.0)]
