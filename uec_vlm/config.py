@@ -147,7 +147,10 @@ class DataSection(Section):
 
 
 class RolloutSection(Section):
-    """The regular rollouts: P prompts a step, G completions of each."""
+    """The regular rollouts: P prompts a step, G completions of each.
+
+    batch_tokens: cached tokens held while sampling. prefix_mib: MiB of prompts kept read until the extra rollouts.
+    """
 
     engine: Literal["hf"] = "hf"
     prompts_per_step: Positive = 8
@@ -156,6 +159,7 @@ class RolloutSection(Section):
     top_p: Rate = 1.0
     max_new_tokens: Positive = 256
     batch_tokens: Positive = 65_536
+    prefix_mib: Count = 1024
 
 
 class RewardSection(Section):

@@ -20,6 +20,7 @@ from uec_vlm.rollouts.clock import PhaseClock
 from uec_vlm.rollouts.decode import Decoder, LeanDecoder, PlainDecoder, ReadPrompts
 from uec_vlm.rollouts.engine import SamplingSettings
 from uec_vlm.rollouts.layers import TextModel, read_text_model, vision_tower
+from uec_vlm.rollouts.prefixes import PrefixStore
 from uec_vlm.rollouts.sampling import choose, completion_uniforms
 
 # Finished rows are taken out of the cache when they are a quarter of it: a copy of the cache is dearer than a few
@@ -59,11 +60,19 @@ class HFEngine:
     """Samples with a policy in memory; it is a class because it holds that policy and its version."""
 
     def __init__(
-        self, policy: SamplingPolicy, prefill: Prefill, *, batch_tokens: int = 65_536, lean: bool = True
+        self,
+        policy: SamplingPolicy,
+        prefill: Prefill,
+        *,
+        batch_tokens: int = 65_536,
+        prefix_bytes: int = 0,
+        lean: bool = True,
     ) -> None:
         """Take the policy and the function that reads prompts.
 
-        batch_tokens: how many cached tokens, padding included, may be held. lean: whether layers of a known family
+        batch_tokens: how many cached tokens, padding included, may be held. prefix_bytes: keys and values of prompts
+        that regular rollouts have read, kept so that extra rollouts of the same weights need not read them again
+        (with the lean loop only). lean: whether layers of a known family
         are run by the engine's own loop; the model's own forward does the same, slower.
         """
         if batch_tokens < 1:
@@ -72,6 +81,7 @@ class HFEngine:
         self._prefill = prefill
         self._batch_tokens = batch_tokens
         self._lean = lean
+        self._prefixes = PrefixStore(prefix_bytes)
         self._text_model: TextModel | None = None
         self._clock = PhaseClock()
         self._version = 0
@@ -88,6 +98,7 @@ class HFEngine:
 
     def load_weights(self, policy: SamplingPolicy, *, version: int | None = None) -> None:
         """Sample with this policy from now on. Weights changed in place are seen at the next call in any case."""
+        self._prefixes.drop()
         self._policy = policy
         self._version = self._version + 1 if version is None else version
 
@@ -117,16 +128,18 @@ class HFEngine:
                 uniforms = [
                     completion_uniforms(seeds[row.prompt], row.completion, sampling.max_new_tokens) for row in wave
                 ]
-                drawn = self._decode([prompts[row.prompt] for row in wave], torch.stack(uniforms), sampling)
+                drawn = self._decode([prompts[row.prompt] for row in wave], torch.stack(uniforms), sampling, source)
                 for row, (ids, logprobs) in zip(wave, drawn, strict=True):
                     made[row] = self._rollout(prompts[row.prompt], ids, logprobs, sampling, source)
         finally:
+            if source == "extra":  # nothing comes after it that would read the same prompts with the same weights
+                self._prefixes.drop()
             self._text_model = None
             self._policy.model.train(was_training)
         return [[made[_Row(prompt, completion)] for completion in range(completions)] for prompt in range(len(prompts))]
 
     def _decode(
-        self, prompts: Sequence[Prompt], uniforms: Float[Tensor, "B T"], sampling: SamplingSettings
+        self, prompts: Sequence[Prompt], uniforms: Float[Tensor, "B T"], sampling: SamplingSettings, source: Source
     ) -> list[tuple[Int[Tensor, " _"], Float[Tensor, " _"]]]:
         """Sample one completion for each entry of `prompts`; an entry that repeats is read once."""
         policy, device = self._policy, self._policy.device
@@ -134,9 +147,19 @@ class HFEngine:
         places = {id(prompt): place for place, prompt in enumerate(distinct)}
         index = torch.tensor([places[id(prompt)] for prompt in prompts], device=device)
         with self._clock.reading(vision_tower(policy.model), device):
-            read = self._prefill(policy, distinct)
+            read = self._read(distinct, source)
         with self._clock.phase("decode", device):
             return self._sample(read, index, uniforms, sampling)
+
+    def _read(self, prompts: Sequence[Prompt], source: Source) -> ReadPrompts:
+        """Read prompts; those of extra rollouts are recalled where the regular rollouts have read them."""
+        policy = self._policy
+        if source == "extra" and self._text_model is not None:
+            return self._prefixes.recall(prompts, policy.model, lambda missing: self._prefill(policy, missing))
+        read = self._prefill(policy, prompts)
+        if self._text_model is not None:
+            self._prefixes.keep(prompts, read, policy.model)
+        return read
 
     def _sample(
         self, read: ReadPrompts, index: Int[Tensor, " B"], uniforms: Float[Tensor, "B T"], sampling: SamplingSettings

@@ -189,7 +189,12 @@ def build_renderer(policy: Policy | Reader, prompt: PromptSection, *, cache: int
 def build_engine(config: RunConfig, policy: Policy) -> RolloutEngine:
     """The rollout engine of the configuration."""
     engine: Any = ENGINES[config.rollout.engine]()
-    made: RolloutEngine = engine(policy, prefill, batch_tokens=config.rollout.batch_tokens)
+    made: RolloutEngine = engine(
+        policy,
+        prefill,
+        batch_tokens=config.rollout.batch_tokens,
+        prefix_bytes=config.rollout.prefix_mib * 2**20 if build_objective(config.objective).explores else 0,
+    )
     return made
 
 
