@@ -225,7 +225,8 @@ def plot_lines(
 def _finish(axes: Any, title: str, unit: str) -> None:
     axes.set_ylabel(unit)
     axes.set_title(title, fontsize=10)
-    axes.legend(fontsize=8)
+    axes.margins(y=0.2)
+    axes.legend(fontsize=7, frameon=False, loc="upper left")
     axes.spines[["top", "right"]].set_visible(False)
 
 

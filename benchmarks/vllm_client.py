@@ -24,7 +24,7 @@ from typing import Any
 
 from uec_vlm.records import IMAGE_PLACEHOLDER, Prompt
 
-_START_SECONDS = 240.0
+_START_SECONDS = 600.0
 _ANSWER_SECONDS = 300.0
 
 
