@@ -12,7 +12,7 @@ from uec_vlm.errors import ConfigError
 from uec_vlm.objective.advantages import ADVANTAGES
 from uec_vlm.objective.control import CONTROLLERS, ControllerState
 from uec_vlm.objective.entropy import ENTROPY_TERMS, WITH_ENTROPY_GRADIENT, EntropyTerm
-from uec_vlm.objective.exploration import EXPLORATION, BehaviourMode, ExplorationSettings
+from uec_vlm.objective.exploration import EXPLORATION, BehaviourMode, ExplorationSettings, MaskRatio, WeightLevel
 from uec_vlm.objective.kl import KL
 from uec_vlm.objective.policy_losses import POLICY_LOSSES, PolicyLoss
 from uec_vlm.objective.ranges import NonNegative, Positive
@@ -39,13 +39,20 @@ class OldLogprobs:
 
     regular, extra: a mode of `exploration.importance_weights`. queue: trajectories that waited in the queue keep the
     log-probabilities of their step ("stored"), or get those of the policy when they are trained ("recomputed").
-    weight_cap: of truncated importance weights.
+    weight_cap, weight_level, mask_ratio: `cap`, `level` and `mask_ratio` of `exploration.importance_weights`.
     """
 
     regular: BehaviourMode = "recomputed"
     extra: BehaviourMode = "truncated"
     queue: Literal["stored", "recomputed"] = "recomputed"
     weight_cap: Positive = 2.0
+    weight_level: WeightLevel = "token"
+    mask_ratio: MaskRatio | None = None
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """The settings of `importance_weights` that do not depend on the kind of trajectory."""
+        return {"cap": self.weight_cap, "level": self.weight_level, "mask_ratio": self.mask_ratio}
 
 
 @dataclass(frozen=True)

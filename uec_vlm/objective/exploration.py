@@ -5,10 +5,12 @@ Accuracies are the verdicts alone (1.0 or 0.0): a format reward must not switch 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
+import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
@@ -16,6 +18,8 @@ from torch import Tensor
 from uec_vlm.objective.ranges import Count, CountOrZero, Positive
 
 BehaviourMode = Literal["behaviour", "recomputed", "truncated"]
+WeightLevel = Literal["token", "sequence"]
+MaskRatio = Annotated[float, Field(gt=1.0)]
 SamplingTemperature = Annotated[float, Field(gt=0.0, le=5.0)]
 PassRate = Annotated[float, Field(ge=0.0, lt=1.0)]
 
@@ -132,20 +136,27 @@ def importance_weights(
     *,
     mode: BehaviourMode = "truncated",
     cap: Positive = 2.0,
+    level: WeightLevel = "token",
+    mask_ratio: MaskRatio | None = None,
 ) -> tuple[Float[Tensor, " T"], Float[Tensor, " T"]]:
     """Old log-probabilities and per-token weights of a completion that was sampled from another distribution.
 
     old_at_training_temperature: log pi_old at the training temperature. behaviour: log-probabilities at sampling.
     mode: "behaviour" takes the ratio against what sampled (weights 1); "recomputed" against pi_old as if it had
     sampled (weights 1: biased, the released code's way); "truncated" against pi_old with the constant weight
-    min(pi_old / behaviour, cap) (truncated importance sampling, Ionides 2008, per token). cap: of that weight.
+    min(pi_old / behaviour, cap) (truncated importance sampling, Ionides 2008). cap: of that weight.
+    level: pi_old / behaviour is that of each token, or the product over the sequence for all of its tokens.
+    mask_ratio: r; where pi_old / behaviour, at that level, is above r or below 1 / r, the weight is 0 in every mode:
+    such tokens (sequences) teach nothing, and still count in the denominators.
     """
     old, sampled = old_at_training_temperature.detach(), behaviour.detach()
-    if mode == "behaviour":
-        return sampled, sampled.new_ones(sampled.shape)
-    if mode == "recomputed":
-        return old, old.new_ones(old.shape)
-    return old, (old - sampled).clamp(max=20.0).exp().clamp(max=cap)
+    apart = old - sampled
+    if level == "sequence":
+        apart = apart.sum().expand(apart.shape)
+    weights = apart.clamp(max=20.0).exp().clamp(max=cap) if mode == "truncated" else torch.ones_like(apart)
+    if mask_ratio is not None:
+        weights = weights.masked_fill(apart.abs() > math.log(mask_ratio), 0.0)
+    return (sampled if mode == "behaviour" else old), weights
 
 
 def _resting(name: str, history: PromptHistory, settings: ExplorationSettings, step: int) -> bool:

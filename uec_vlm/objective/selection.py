@@ -128,9 +128,7 @@ def make_trajectories(
     trajectories = []
     for index in choice.indices:
         behaviour = group[index].rollout.behaviour_logprobs
-        old, weights = importance_weights(
-            old_logprobs[index], behaviour, mode=mode, cap=objective.old_logprobs.weight_cap
-        )
+        old, weights = importance_weights(old_logprobs[index], behaviour, mode=mode, **objective.old_logprobs.limits)
         trajectories.append(Trajectory(group[index], float(choice.advantages[index]), old, weights, born=step))
     return trajectories
 
@@ -166,7 +164,7 @@ def refresh(trajectory: Trajectory, old_logprobs: Float[Tensor, " T"], *, object
     """The trajectory against the policy of now: old log-probabilities recomputed at the training temperature.
 
     For what waited in the queue, and for replay, where the mode is "recomputed". A truncated importance weight is taken
-    anew against what sampled the tokens; in the other modes the weights are ones.
+    anew against what sampled the tokens; in the other modes the weights are ones, or 0 where they are masked.
     """
     rollout = trajectory.judged.rollout
     mode = objective.old_logprobs.regular if rollout.source == "regular" else objective.old_logprobs.extra
@@ -174,7 +172,7 @@ def refresh(trajectory: Trajectory, old_logprobs: Float[Tensor, " T"], *, object
         old_logprobs,
         rollout.behaviour_logprobs,
         mode="truncated" if mode == "truncated" else "recomputed",
-        cap=objective.old_logprobs.weight_cap,
+        **objective.old_logprobs.limits,
     )
     return replace(trajectory, old_logprobs=old, importance_weights=weights)
 

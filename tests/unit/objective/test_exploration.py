@@ -137,6 +137,27 @@ def test_truncated_weighs_and_caps() -> None:
     assert math.isclose(float(importance_weights(OLD, BEHAVIOUR, cap=1.5)[1][0]), 1.5)
 
 
+def test_a_sequence_has_one_weight_the_product_of_its_tokens() -> None:
+    # ratios e^0.5 and e^-1: together e^-0.5 = 0.6065307, for both tokens.
+    old, weights = importance_weights(OLD, BEHAVIOUR, level="sequence")
+    assert torch.equal(old, OLD)
+    torch.testing.assert_close(weights, torch.tensor([0.6065307, 0.6065307]), rtol=0, atol=1e-6)
+    # The other way round e^0.5 = 1.6487213, cut by the cap of 1.2.
+    assert importance_weights(BEHAVIOUR, OLD, level="sequence", cap=1.2)[1].tolist() == pytest.approx([1.2, 1.2])
+
+
+@pytest.mark.parametrize("mode", ["behaviour", "recomputed", "truncated"])
+def test_what_is_too_far_from_the_sampler_is_masked_on_both_sides(mode: str) -> None:
+    whole = importance_weights(OLD, BEHAVIOUR, mode=mode)[1].tolist()
+    # ratios e^0.5 = 1.65 and e^-1 = 1 / 2.72; as one sequence e^-0.5 = 1 / 1.65
+    for ratio, kept in ((1.6, [0, 0]), (1.7, [1, 0]), (2.7, [1, 0]), (2.8, [1, 1])):
+        old, weights = importance_weights(OLD, BEHAVIOUR, mode=mode, mask_ratio=ratio)
+        assert weights.tolist() == [weight * keep for weight, keep in zip(whole, kept, strict=True)]
+        assert torch.equal(old, importance_weights(OLD, BEHAVIOUR, mode=mode)[0])
+    for ratio, kept in ((1.6, False), (1.7, True)):
+        assert importance_weights(OLD, BEHAVIOUR, mode=mode, level="sequence", mask_ratio=ratio)[1].all() == kept
+
+
 def test_truncated_weights_make_the_estimate_unbiased_below_the_cap() -> None:
     """E over behaviour of weight x f = E over the old policy of f, on a full vocabulary."""
     logits = torch.linspace(-1, 1, 6, dtype=torch.float64)

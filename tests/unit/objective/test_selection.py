@@ -137,6 +137,19 @@ def test_old_logprobs_and_weights_follow_the_mode_of_the_source() -> None:
         torch.testing.assert_close(found.importance_weights, torch.full((3,), weight), rtol=0, atol=1e-6)
 
 
+def test_weights_of_sequences_and_masks_are_settings_of_both_paths() -> None:
+    behaviour, old = torch.tensor([-1.5, -1.5, -1.5]), torch.tensor([-1.0, -1.0, -1.9])
+    items = [judged(1.0, behaviour=behaviour), judged(0.0, behaviour=behaviour)]
+    settings = {"regular": "truncated", "weight_level": "sequence"}
+    # the product of the ratios is e^0.6 = 1.8221188; above 1.8 it is masked
+    for ratio, weight in ((None, math.exp(0.6)), (1.8, 0.0)):
+        chosen = objective(old_logprobs={**settings, "mask_ratio": ratio}, retention={"regular": "everything"})
+        item = group_trajectories(items, source="regular", objective=chosen, step=0, old_logprobs=[old, old]).kept[0]
+        torch.testing.assert_close(item.importance_weights, torch.full((3,), weight), rtol=0, atol=1e-6)
+        again = refresh(item, old, objective=chosen)
+        torch.testing.assert_close(again.importance_weights, torch.full((3,), weight), rtol=0, atol=1e-6)
+
+
 def test_refresh_takes_the_ratio_against_the_policy_of_now() -> None:
     behaviour = torch.full((3,), -1.5)
     items = [judged(1.0, source="extra", behaviour=behaviour), judged(0.0, source="extra", behaviour=behaviour)]
