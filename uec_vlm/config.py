@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from uec_vlm.engine_sections import VLLMSection
 from uec_vlm.errors import ConfigError
 from uec_vlm.sections import C, Section, parse_section, read_yaml, with_overrides
 from uec_vlm.sections import dump_config as dump_config
@@ -150,9 +151,10 @@ class RolloutSection(Section):
     """The regular rollouts: P prompts a step, G completions of each.
 
     batch_tokens: cached tokens held while sampling. prefix_mib: MiB of prompts kept read until the extra rollouts.
+    vllm: for `engine: vllm` only.
     """
 
-    engine: Literal["hf"] = "hf"
+    engine: Literal["hf", "vllm"] = "hf"
     prompts_per_step: Positive = 8
     completions_per_prompt: Annotated[int, Field(ge=2)] = 5
     temperature: Temperature = 1.0
@@ -160,6 +162,13 @@ class RolloutSection(Section):
     max_new_tokens: Positive = 256
     batch_tokens: Positive = 65_536
     prefix_mib: Count = 1024
+    vllm: VLLMSection | None = None
+
+    @model_validator(mode="after")
+    def _engine(self) -> RolloutSection:
+        if self.engine == "vllm" and self.vllm is None:
+            raise ValueError("engine = vllm needs a section vllm: give vllm.servers, or vllm.start")
+        return self
 
 
 class RewardSection(Section):

@@ -46,6 +46,18 @@ CATALOGUE: tuple[Metric, ...] = (
         "mean",
         "Absolute difference of the log-probabilities of sampler and trainer on the regular rollouts.",
     ),
+    Metric(
+        "rollout/policy_gap_median_nats",
+        "nats/token",
+        "last",
+        "Median over the tokens of what `rollout/policy_gap_nats` is the mean of.",
+    ),
+    Metric(
+        "rollout/policy_gap_p99_nats",
+        "nats/token",
+        "last",
+        "99th percentile over the tokens of what `rollout/policy_gap_nats` is the mean of.",
+    ),
     Metric("verdict/*", "rollouts", "sum", "Regular and extra rollouts with this verdict reason."),
     Metric("explore/hard_prompts", "prompts", "sum", "Prompts that every regular rollout failed."),
     Metric("explore/explored_prompts", "prompts", "sum", "Hard prompts that were given extra rollouts."),

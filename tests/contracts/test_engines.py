@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,33 @@ from torch.nn.utils.rnn import pad_sequence
 
 from tests.support.readings import prompts_for
 from tests.support.tiny_models import TEXT_FAMILIES, VISION_FAMILIES
+from tests.support.vllm_real import WHY_NOT, start_settings, vllm_python
 from uec_vlm.batches import collate_completions
+from uec_vlm.config import PromptSection
 from uec_vlm.errors import EngineError
-from uec_vlm.policy import Policy, load_policy, prefill, score
+from uec_vlm.geosynth.asset import starter_folder
+from uec_vlm.policy import Policy, load_policy, prefill, save_untied, score
 from uec_vlm.records import Rollout
 from uec_vlm.rollouts import ENGINES, RolloutEngine, SamplingSettings
+from uec_vlm.rollouts.vllm import VLLMEngine, VLLMSettings
+from uec_vlm.trainer.engines import picture_encoder
 
 TinyModel = Callable[[str], Path]
+
+PIXELS = PromptSection(min_pixels=3136, max_pixels=12544)  # those of the starter policy's processor
+SERVED: list[VLLMEngine] = []  # the engine that started the one real server, while the module's tests run
+
+
+def served(policy: Policy) -> RolloutEngine:
+    """An engine on the real server."""
+    settings = VLLMSettings(servers=SERVED[0].servers, pixel_limits=(PIXELS.min_pixels, PIXELS.max_pixels))
+    return ENGINES["vllm"]()(policy, picture_encoder(policy, PIXELS), save_untied, settings)
+
 
 BUILDERS: dict[str, Callable[..., RolloutEngine]] = {
     "hf": lambda policy, **settings: ENGINES["hf"]()(policy, prefill, **settings),
     "hf, the model's own forward": lambda policy, **settings: ENGINES["hf"]()(policy, prefill, lean=False, **settings),
+    "vllm": served,
 }
 WARM = SamplingSettings(temperature=1.2, max_new_tokens=20)
 # The tiny models are so flat that completions rarely end by themselves: their end tokens get this much more.
@@ -31,8 +47,43 @@ END_PUSH = 2.5
 pytestmark = pytest.mark.parametrize("name", list(BUILDERS))
 
 
-def push_logits(policy: Policy, ids: tuple[int, ...], amount: float) -> Any:
-    """Raise the logits of these tokens at every position."""
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VLLMEngine]:
+    """The real server, started once; it serves the starter policy, since a policy with hooks cannot be sent."""
+    folder = tmp_path_factory.mktemp("vllm")
+    policy = load_policy(starter_folder())
+    settings = VLLMSettings(
+        start=start_settings(folder / "server.log"),
+        model=str(save_untied(policy, folder / "served")),
+        max_model_len=512,
+        images=2,
+        pixel_limits=(PIXELS.min_pixels, PIXELS.max_pixels),
+    )
+    SERVED.append(VLLMEngine(policy, picture_encoder(policy, PIXELS), save_untied, settings))
+    yield SERVED[0]
+    SERVED.pop().close()
+
+
+@pytest.fixture(autouse=True)
+def _environment(name: str, request: pytest.FixtureRequest) -> None:
+    if name != "vllm":
+        return
+    if vllm_python() is None:
+        pytest.skip(WHY_NOT)
+    if {"family"} & set(request.fixturenames) and request.getfixturevalue("family") != "qwen2_5_vl":
+        pytest.skip("the real server serves one model")
+    request.getfixturevalue("server")
+
+
+def opened(tiny_model: TinyModel, family: str, name: str) -> Policy:
+    """The policy of a family for this engine."""
+    return load_policy(starter_folder() if name == "vllm" else tiny_model(family))
+
+
+def push_logits(policy: Policy, name: str, ids: tuple[int, ...], amount: float) -> Any:
+    """Raise the logits of these tokens at every position, in memory: a server is sent weights alone."""
+    if name == "vllm":
+        pytest.skip("a server cannot be given a policy with hooks")
 
     def push(_module: Any, _inputs: Any, logits: torch.Tensor) -> torch.Tensor:
         raised = logits.clone()
@@ -43,9 +94,10 @@ def push_logits(policy: Policy, ids: tuple[int, ...], amount: float) -> Any:
 
 
 @pytest.fixture
-def policy(tiny_model: TinyModel) -> Policy:
-    policy = load_policy(tiny_model("qwen2_5_vl"))
-    push_logits(policy, policy.end_ids, END_PUSH)
+def policy(tiny_model: TinyModel, name: str) -> Policy:
+    policy = opened(tiny_model, "qwen2_5_vl", name)
+    if name != "vllm":  # the starter policy ends by itself
+        push_logits(policy, name, policy.end_ids, END_PUSH)
     return policy
 
 
@@ -74,7 +126,11 @@ def test_rollouts_are_prompt_major_and_complete(policy: Policy, name: str) -> No
             ids = rollout.completion_ids
             assert rollout.prompt is prompt
             assert 1 <= len(ids) == len(rollout.behaviour_logprobs) <= WARM.max_new_tokens
-            assert ids.dtype == torch.long and int(ids.min()) >= 0 and int(ids.max()) < 264
+            assert (
+                ids.dtype == torch.long
+                and int(ids.min()) >= 0
+                and int(ids.max()) < policy.model.config.get_text_config().vocab_size
+            )
             assert rollout.behaviour_logprobs.dtype == torch.float32 and float(rollout.behaviour_logprobs.max()) <= 0
             ends = [place for place, token in enumerate(ids.tolist()) if token in policy.end_ids]
             assert ends == ([len(ids) - 1] if rollout.finish == "stop" else [])
@@ -87,8 +143,9 @@ def test_rollouts_are_prompt_major_and_complete(policy: Policy, name: str) -> No
 
 @pytest.mark.parametrize("family", VISION_FAMILIES + TEXT_FAMILIES)
 def test_behaviour_log_probabilities_are_the_scores(tiny_model: TinyModel, family: str, name: str) -> None:
-    policy = load_policy(tiny_model(family))
-    push_logits(policy, policy.end_ids, END_PUSH)
+    policy = opened(tiny_model, family, name)
+    if name != "vllm":
+        push_logits(policy, name, policy.end_ids, END_PUSH)
     rollouts = [rollout for group in sample(policy, name) for rollout in group]
     batch = collate_completions([r.completion_ids for r in rollouts], [r.prompt for r in rollouts])
     with torch.no_grad():
@@ -98,7 +155,7 @@ def test_behaviour_log_probabilities_are_the_scores(tiny_model: TinyModel, famil
 
 
 def test_banned_tokens_are_never_sampled_however_likely(policy: Policy, name: str) -> None:
-    push_logits(policy, policy.banned_ids, 50.0)
+    push_logits(policy, name, policy.banned_ids, 50.0)
     for temperature in (0.0, 1.2):
         groups = sample(policy, name, sampling=SamplingSettings(temperature=temperature, max_new_tokens=20))
         assert not {token for group in ids_of(groups) for ids in group for token in ids} & set(policy.banned_ids)
@@ -138,7 +195,7 @@ def test_a_longer_limit_only_continues(policy: Policy, name: str) -> None:
 
 @pytest.mark.parametrize("family", [*VISION_FAMILIES, "qwen2", "llama"])
 def test_greedy_is_what_generate_does(tiny_model: TinyModel, family: str, name: str) -> None:
-    policy = load_policy(tiny_model(family))
+    policy = opened(tiny_model, family, name)
     prompts = prompts_for(policy)
     found = ids_of(sample(policy, name, completions=1, sampling=SamplingSettings(temperature=0.0, max_new_tokens=12)))
     for prompt, group in zip(prompts, found, strict=True):
@@ -166,7 +223,7 @@ def test_greedy_rollouts_were_drawn_with_certainty(policy: Policy, name: str) ->
 
 
 def test_a_completion_may_be_the_end_token_alone(policy: Policy, name: str) -> None:
-    push_logits(policy, policy.end_ids[:1], 100.0)
+    push_logits(policy, name, policy.end_ids[:1], 100.0)
     for group in sample(policy, name):
         for rollout in group:
             assert rollout.completion_ids.tolist() == [policy.end_ids[0]]
@@ -189,7 +246,7 @@ def test_new_weights_take_effect_and_are_counted(policy: Policy, tiny_model: Tin
     engine, prompts = BUILDERS[name](policy), prompts_for(policy)
     seeds = [0] * len(prompts)
     old = engine.generate(prompts, completions=2, sampling=WARM, seeds=seeds)
-    changed = load_policy(tiny_model("qwen2_5_vl"))
+    changed = opened(tiny_model, "qwen2_5_vl", name)
     with torch.no_grad():
         for parameter in changed.model.parameters():
             parameter.mul_(1.2)
@@ -216,7 +273,7 @@ def test_nothing_in_gives_nothing_out_and_misfits_are_refused(policy: Policy, na
 
 
 def test_weights_that_have_diverged_are_told(policy: Policy, name: str) -> None:
-    push_logits(policy, (5,), float("nan"))
+    push_logits(policy, name, (5,), float("nan"))
     with pytest.raises(EngineError, match="not finite"):
         sample(policy, name)
 

@@ -18,6 +18,7 @@ from uec_vlm.objective.exploration import (
     importance_weights,
     record_exploration,
 )
+from uec_vlm.objective.gap import Gap, gap_of
 from uec_vlm.objective.kl import KL, penalised_rewards
 from uec_vlm.objective.loss import micro_batch_loss
 from uec_vlm.objective.measure import Measurement, merge
@@ -40,10 +41,10 @@ from uec_vlm.objective.selection import (
 
 __all__ = [
     "ADVANTAGES", "CONTROLLERS", "EMPTY_HISTORY", "ENTROPY_TERMS", "EXPLORATION", "KL", "POLICY_LOSSES", "REDUCTIONS",
-    "REPLAY", "RETENTION", "Choice", "ControllerState", "DynamicSampling", "EntropyTerm", "Measurement", "Objective",
-    "PolicyLoss", "PromptHistory", "RefillDecision", "ReplayBuffer", "ReplaySettings", "Selection", "StepContext",
-    "StepTotals", "bind", "build_objective", "choose", "choose_prompts", "draw", "due", "group_rewards",
-    "group_trajectories", "importance_weights", "make_trajectories", "merge", "micro_batch_loss", "penalised_rewards",
-    "predicted_dh", "pull_on_logprobs", "push", "record_exploration", "refill", "refresh", "resolved", "shaped_reward",
-    "soft_overlong_penalty", "staleness", "step_context", "take_batches",
+    "REPLAY", "RETENTION", "Choice", "ControllerState", "DynamicSampling", "EntropyTerm", "Gap", "Measurement",
+    "Objective", "PolicyLoss", "PromptHistory", "RefillDecision", "ReplayBuffer", "ReplaySettings", "Selection",
+    "StepContext", "StepTotals", "bind", "build_objective", "choose", "choose_prompts", "draw", "due", "gap_of",
+    "group_rewards", "group_trajectories", "importance_weights", "make_trajectories", "merge", "micro_batch_loss",
+    "penalised_rewards", "predicted_dh", "pull_on_logprobs", "push", "record_exploration", "refill", "refresh",
+    "resolved", "shaped_reward", "soft_overlong_penalty", "staleness", "step_context", "take_batches",
 ]  # fmt: skip

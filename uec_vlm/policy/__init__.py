@@ -18,6 +18,7 @@ from uec_vlm.policy.load import (
 from uec_vlm.policy.model import Policy
 from uec_vlm.policy.prefix import Prefix, expand, prefill
 from uec_vlm.policy.score import score, score_padded
+from uec_vlm.policy.served import save_untied
 
 __all__ = [
     "ADAPTED_LAYERS",
@@ -34,6 +35,7 @@ __all__ = [
     "load_reader",
     "prefill",
     "save_policy",
+    "save_untied",
     "score",
     "score_padded",
 ]

@@ -72,5 +72,11 @@ def _hf() -> Callable[..., RolloutEngine]:
     return HFEngine
 
 
+def _vllm() -> Callable[..., RolloutEngine]:
+    from uec_vlm.rollouts.vllm import VLLMEngine
+
+    return VLLMEngine
+
+
 # From a name to a function that imports the engine's class: a library is loaded only when its engine is asked for.
-ENGINES: dict[str, Callable[[], Callable[..., RolloutEngine]]] = {"hf": _hf}
+ENGINES: dict[str, Callable[[], Callable[..., RolloutEngine]]] = {"hf": _hf, "vllm": _vllm}

@@ -24,6 +24,7 @@ from uec_vlm.policy import LoraSettings, Policy, Reader, load_policy, prefill
 from uec_vlm.records import Judged, Prompt, Rollout, Sample
 from uec_vlm.rollouts import ENGINES, RolloutEngine, SamplingSettings
 from uec_vlm.trainer.circle import Circle, StepSettings
+from uec_vlm.trainer.engines import build_vllm
 from uec_vlm.trainer.evaluate import EvaluationSettings, HeldOut
 from uec_vlm.trainer.judging import RewardSettings, judge_rollouts
 from uec_vlm.trainer.launch import build_learner, start_accelerator
@@ -188,6 +189,8 @@ def build_renderer(policy: Policy | Reader, prompt: PromptSection, *, cache: int
 
 def build_engine(config: RunConfig, policy: Policy) -> RolloutEngine:
     """The rollout engine of the configuration."""
+    if config.rollout.engine == "vllm":
+        return build_vllm(config, policy, model_folder(config.model.path))
     engine: Any = ENGINES[config.rollout.engine]()
     made: RolloutEngine = engine(
         policy,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 
 from uec_vlm.metrics import StepReport
+from uec_vlm.objective import gap_of
 from uec_vlm.trainer.circle import Circle
 from uec_vlm.trainer.collect import Group
 from uec_vlm.trainer.scoring import SequenceScores, score_rollouts
@@ -24,10 +25,12 @@ def observe_regular(circle: Circle, groups: Sequence[Group], report: StepReport)
         scores = score_rollouts(circle.scorer, rollouts, sharing=circle.sharing)
     tokens = sum(len(item.entropy) for item in scores)
     entropy = sum(float(item.entropy.sum()) for item in scores)
-    gap = sum(float((s.logprobs - r.behaviour_logprobs).abs().sum()) for s, r in zip(scores, rollouts, strict=True))
+    gap = gap_of([rollout.behaviour_logprobs for rollout in rollouts], [item.logprobs for item in scores])
     report.add("rollout/entropy", entropy, tokens)
     report.add("rollout/sampled_entropy", -sum(float(item.logprobs.sum()) for item in scores), tokens)
-    report.add("rollout/policy_gap_nats", gap, tokens)
+    report.add("rollout/policy_gap_nats", gap.total, gap.tokens)
+    report.add("rollout/policy_gap_median_nats", gap.median)
+    report.add("rollout/policy_gap_p99_nats", gap.p99)
     report.add("rollout/sampled_tokens", tokens)
     report.add("rollout/accuracy", sum(item.accuracy for item in judged), len(judged))
     report.add("rollout/format", sum(item.format for item in judged), len(judged))

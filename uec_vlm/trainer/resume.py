@@ -11,6 +11,7 @@ import yaml
 
 from uec_vlm.config import RunConfig, parse_config
 from uec_vlm.durable import fault_of, tidy
+from uec_vlm.engine_sections import GapSection, VLLMSection, VLLMStart
 from uec_vlm.errors import CheckpointError, ConfigError
 from uec_vlm.trainer.state import checkpoints_in
 
@@ -21,6 +22,10 @@ Resume = Literal["newest", "auto"]
 _MAY_CHANGE = (
     "run.steps", "run.dir", "checkpoint.every", "checkpoint.keep_last", "checkpoint.keep_best", "log.rollouts_every",
     "update.max_skipped",
+    # Which servers sample, and how patiently, is no part of the experiment.
+    *(f"rollout.vllm.{key}" for key in VLLMSection.model_fields if key != "gap"),
+    *(f"rollout.vllm.start.{key}" for key in VLLMStart.model_fields),
+    *(f"rollout.vllm.gap.{key}" for key in GapSection.model_fields),
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from torch.utils.tensorboard import SummaryWriter
 
 from uec_vlm.config import RunConfig, dump_config
-from uec_vlm.errors import CheckpointError, ConfigError, RunError, RunStopped
+from uec_vlm.errors import CheckpointError, ConfigError, EngineError, RunError, RunStopped
 from uec_vlm.metrics import StepReport
 from uec_vlm.policy import save_policy
 from uec_vlm.reports.summary import print_summary, write_report
@@ -22,6 +22,7 @@ from uec_vlm.runlog import RunFolder, full_disk_told, open_run, sole_writer
 from uec_vlm.trainer.build import Splits, build_circle, build_policy, first_state, resolve
 from uec_vlm.trainer.checkpoints import best_step, prune, refuse_broken_weights
 from uec_vlm.trainer.circle import Circle
+from uec_vlm.trainer.engines import preflight
 from uec_vlm.trainer.evaluate import Evaluation, HeldOut, evaluate
 from uec_vlm.trainer.inputs import input_hashes, refuse_other_inputs
 from uec_vlm.trainer.loop import Turn, train
@@ -87,6 +88,9 @@ def _run(
     reads_model = circle.reference is not None or circle.policy.has_adapter
     run = Run(folder, config, circle, splits, console, input_hashes(config, reads_model=reads_model), profile)
     _introduce(run)
+    if config.rollout.vllm is not None and config.rollout.engine == "vllm":
+        gaps = preflight(circle, config.rollout.vllm.gap)
+        tell(f"engine and policy agree: median gap {gaps[-1].median:.1e}, p99 {gaps[-1].p99:.1e} nats per token")
     with _tensorboard(run, purge_after=step_of(checkpoint) if checkpoint is not None else None) as board:
         state = _resume(run, checkpoint) if checkpoint is not None else _begin(run, board)
         with stopper.finishing():
@@ -136,17 +140,19 @@ def _resume(run: Run, checkpoint: Path) -> TrainState:
 def _train(run: Run, state: TrainState, board: SummaryWriter | None, stopper: Stopper) -> None:
     last = run.config.run.steps
     skipped = skipped_in_a_row(run.folder.metrics())
-    with progress(run.console, done=state.step, total=last) as show:
+    with progress(run.console, done=state.step, total=last) as show, _kept_when_the_engine_goes(run) as newest:
         turns = train(run.circle, state, last_step=last)
         folder = run.folder.path / "profile"
         for turn in profiled(turns, first=state.step + 1, step=run.profile, folder=folder, tell=run.tell):
             step, report = turn.state.step, turn.report
+            newest.clear()
             improved = False
             if run.config.evaluate.every and step % run.config.evaluate.every == 0:
                 with timed(report, "evaluate"):
                     improved = _validate(run, step, report)
             row = report.row()
             _log(run, board, step, row)
+            newest.append(turn.state)
             _dump(run, turn)
             for note in report.notes:
                 run.tell(f"step {step}: {note}")
@@ -161,6 +167,20 @@ def _train(run: Run, state: TrainState, board: SummaryWriter | None, stopper: St
                 raise RunStopped(
                     f"stopped after step {step} of {last}, saved in {saved}: {HOW_TO_GO_ON}", signal=stopper.asked
                 )
+
+
+@contextlib.contextmanager
+def _kept_when_the_engine_goes(run: Run) -> Iterator[list[TrainState]]:
+    """Saves the state in the list before an EngineError goes on: sampling comes first, the weights are still its."""
+    newest: list[TrainState] = []
+    try:
+        yield newest
+    except EngineError:
+        for state in newest:
+            if not (run.folder.checkpoints / f"step_{state.step}").is_dir():
+                _save(run, state)
+                run.tell(f"step {state.step} is saved; --resume goes on from it")
+        raise
 
 
 def skipped_in_a_row(rows: Sequence[Mapping[str, float]], *, before: int = 0) -> int:
