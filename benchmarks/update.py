@@ -45,13 +45,15 @@ GRPO: dict[str, Any] = {
 }
 
 
-def make_trajectories(policy: Policy, prompts: Sequence[Prompt], *, seed: int = 0) -> list[Trajectory]:
+def make_trajectories(
+    policy: Policy, prompts: Sequence[Prompt], *, completions: int = COMPLETIONS, seed: int = 0
+) -> list[Trajectory]:
     """Random completions of SHORTEST to LONGEST text tokens with random advantages, scored by the policy of now."""
     generator = torch.Generator().manual_seed(seed)
     allowed = torch.tensor([t for t in range(len(policy.tokenizer)) if t not in policy.banned_ids])
     made = []
     for prompt in prompts:
-        for _ in range(COMPLETIONS):
+        for _ in range(completions):
             length = int(torch.randint(SHORTEST, LONGEST + 1, (), generator=generator))
             ids = allowed[torch.randint(0, len(allowed), (length,), generator=generator)]
             rollout = Rollout(prompt, "", ids, torch.zeros(length), "stop", "regular", 1.0, 0)

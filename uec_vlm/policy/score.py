@@ -17,9 +17,13 @@ from torch.utils.checkpoint import checkpoint
 from uec_vlm.policy.forward import drops_cache, run_backbone, whole_head
 from uec_vlm.policy.model import Policy
 from uec_vlm.policy.packed import can_pack, packed_states
-from uec_vlm.policy.prefix import expand, pad_rows, prefill
+from uec_vlm.policy.prefix import Prefix, expand, pad_rows, prefill
 from uec_vlm.policy.vocabulary import HeadSettings, score_from_states
 from uec_vlm.records import CompletionBatch, TokenScores
+
+# Completions run in groups of similar length: a new one begins where the next is this much shorter than the longest,
+# and both sides have tokens enough to keep the processor busy.
+_SHORTER, _GROUP_TOKENS = 0.875, 512
 
 
 def score(
@@ -79,15 +83,44 @@ def _settings(
 
 def _predicting_states_shared(policy: Policy, batch: CompletionBatch) -> Float[Tensor, "B T H"]:
     """State [b, t] predicts completion_ids[b, t]: the prompt's last state, then those of the completion's tokens."""
-    prefix = expand(prefill(policy, batch.prompts), batch.prompt_index)
-    first = prefix.hidden.unsqueeze(1)
-    token_ids = batch.completion_ids[:, :-1].to(policy.device)
-    if token_ids.shape[1] == 0:
+    prefix = prefill(policy, batch.prompts)
+    lengths = batch.completion_mask.sum(1)
+    width = batch.completion_ids.shape[1]
+    parts, order = [], []
+    for rows in _by_length(lengths):
+        part = _extended(policy, prefix, batch, rows, int(lengths[rows].max()))
+        parts.append(torch.nn.functional.pad(part, (0, 0, 0, width - part.shape[1])))
+        order.append(rows)
+    return torch.cat(parts)[torch.cat(order).argsort().to(policy.device)]
+
+
+def _by_length(lengths: Int[Tensor, " B"]) -> list[Int[Tensor, " _"]]:
+    """Rows of similar length together, so that little is padded; no group so small that its products are."""
+    order = lengths.argsort(descending=True, stable=True)
+    groups: list[Int[Tensor, " _"]] = []
+    start = 0
+    for end in range(1, len(order) + 1):
+        longest, left = int(lengths[order[start]]), int(lengths[order[end:]].sum())
+        enough = (end - start) * longest >= _GROUP_TOKENS and left >= _GROUP_TOKENS
+        shorter = end < len(order) and int(lengths[order[end]]) <= _SHORTER * longest
+        if end == len(order) or (enough and shorter):
+            groups.append(order[start:end])
+            start = end
+    return groups
+
+
+def _extended(
+    policy: Policy, prefix: Prefix, batch: CompletionBatch, rows: Int[Tensor, " _"], longest: int
+) -> Float[Tensor, "_ T H"]:
+    """The predicting states of some rows, of which the longest has this many tokens."""
+    read = expand(prefix, batch.prompt_index[rows])
+    first = read.hidden.unsqueeze(1)
+    if longest == 1:
         return first
-    mask = torch.cat([prefix.mask, batch.completion_mask[:, :-1].to(policy.device)], dim=1)
-    positions = prefix.next_position.unsqueeze(1) + torch.arange(token_ids.shape[1], device=policy.device)
-    rest = policy.extend(token_ids, mask=mask, positions=positions, cache=prefix.cache)
-    return torch.cat([first, rest], dim=1)
+    token_ids = batch.completion_ids[rows, : longest - 1].to(policy.device)
+    mask = torch.cat([read.mask, batch.completion_mask[rows, : longest - 1].to(policy.device)], dim=1)
+    positions = read.next_position.unsqueeze(1) + torch.arange(longest - 1, device=policy.device)
+    return torch.cat([first, policy.extend(token_ids, mask=mask, positions=positions, cache=read.cache)], dim=1)
 
 
 def _predicting_states_padded(policy: Policy, batch: CompletionBatch) -> Float[Tensor, "B T H"]:

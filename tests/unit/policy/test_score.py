@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -176,6 +177,25 @@ def test_prompts_are_read_once_and_the_head_sees_completions_only(policy: Policy
     rows, width = batch.completion_ids.shape
     assert sizes["tokens"] == [len(batch.prompts) * longest, rows * (width - 1)]
     assert sizes["head"] == [int(batch.completion_mask.sum())]
+
+
+def test_completions_run_in_groups_of_similar_length(policy: Policy, monkeypatch) -> None:
+    batch = random_batch(prompts_for(policy), per_prompt=4, longest=20)
+    lengths = batch.completion_mask.sum(1)
+    expected = scores_and_gradients(policy, batch, form=score_padded)
+    monkeypatch.setattr(sys.modules[score.__module__], "_GROUP_TOKENS", 24)
+    shapes: list[tuple[int, int]] = []
+    embed = policy.model.model.language_model.embed_tokens
+    hook = embed.register_forward_pre_hook(lambda _, args: shapes.append(tuple(args[0].shape)))
+    found = scores_and_gradients(policy, batch)
+    hook.remove()
+    groups = shapes[1:]  # the first are the prompts
+    assert len(groups) > 2 and sum(rows for rows, _ in groups) >= int((lengths > 1).sum())
+    assert sum(rows * width for rows, width in groups) < 0.8 * len(lengths) * (int(lengths.max()) - 1)
+    for name in ("logprobs", "entropy", "moment"):
+        assert_equal(getattr(found[0], name), getattr(expected[0], name))
+    for name, gradient in expected[1].items():
+        assert_equal(found[1][name], gradient, atol=1e-6 * max(1.0, float(gradient.abs().max())))
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
