@@ -88,6 +88,29 @@ def own_command(
     typer.echo(summary(manifest, out))
 
 
+@app.command("export", short_help="write a prepared folder as TRL, verl or EasyR1 read it")
+def export_command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that was prepared: {train,...}.parquet.")],
+    form: Annotated[str, typer.Option("--format", help="trl, verl or easyr1.")],
+    out: OutOption,
+    template: Annotated[str, typer.Option("--template", help="The prompt; {problem} stands for the question.")] = (
+        "{problem}"
+    ),
+    list_choices: Annotated[
+        bool, typer.Option("--list-choices/--no-choices", help="Add the lettered choices to the question.")
+    ] = False,
+) -> None:
+    """Write a prepared folder as another trainer reads it.
+
+    The reward functions that fit are uec_vlm.integrations.trl, .verl and .easyr1.
+
+    Example: python -m data_prep export data/geometry3k --format verl --out data/geometry3k_verl
+    """
+    from data_prep.export import export
+
+    typer.echo(f"{form}: written to {export(folder, form, out, template=template, list_choices=list_choices)}")
+
+
 @app.command("audit-answers", short_help="list golds that cannot be graded, choices that collide, and rounded golds")
 def audit_answers_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that was prepared: {train,...}.parquet.")],
