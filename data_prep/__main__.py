@@ -111,6 +111,39 @@ def export_command(
     typer.echo(f"{form}: written to {export(folder, form, out, template=template, list_choices=list_choices)}")
 
 
+@app.command("audit", short_help="duplicates, leakage into evaluation sets, statistics; a page with tables and plots")
+def audit_command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that was prepared: {train,...}.parquet.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write audit.json and audit.html to.")],
+    against: Annotated[
+        list[Path] | None,
+        typer.Option("--against", help="Another prepared folder, such as an evaluation set; repeatable."),
+    ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option("--tokenizer", help="Model folder or Hub id whose tokenizer counts the text's tokens.")
+    ] = None,
+    min_pixels: Annotated[int, typer.Option("--min-pixels", min=1, help="As in data.prompt of the training.")] = 3136,
+    max_pixels: Annotated[int, typer.Option("--max-pixels", min=1, help="As in data.prompt.")] = 1_003_520,
+) -> None:
+    """Look for repeated and leaking problems in a prepared folder, and describe what it holds.
+
+    Rows are compared within a split, across the splits, and with the folders given with --against: by the exact
+    picture, by its perceptual hash (scaled or re-encoded pictures), by the text and by its words (reworded texts).
+    Needs the extra `audit`: pip install "uec-vlm[audit]".
+
+    Example: python -m data_prep audit data/geometry3k --against data/mathvista --out audits/geometry3k
+    """
+    from data_prep.audit_data import audit, write_audit
+    from data_prep.statistics import image_token_counter, token_counter
+
+    counter = image_token_counter(min_pixels=min_pixels, max_pixels=max_pixels)
+    tokens = token_counter(tokenizer) if tokenizer is not None else None
+    found = audit(folder, against or [], image_tokens=counter, tokens=tokens)
+    for line in found.lines():
+        typer.echo(line)
+    typer.echo(str(write_audit(found, out)))
+
+
 @app.command("audit-answers", short_help="list golds that cannot be graded, choices that collide, and rounded golds")
 def audit_answers_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that was prepared: {train,...}.parquet.")],

@@ -1,0 +1,140 @@
+"""Pairs of rows that are the same problem, or nearly: by an exact or similar picture, by the text or its words."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.fingerprints import SIMILAR_ASPECT, SIMILAR_BITS, Fingerprint, Picture
+
+Kind = Literal["exact", "similar", "none"]
+
+SIMILAR_WORDS = (0.6, 0.6, 0.45, 0.33)
+"""Share of common content words (of all that either text has) from which on two texts are one problem reworded, by how
+many different numbers they agree in: 0, 1, 2, or 3 and more. The more numbers agree, the fewer words must."""
+LEAST_WORDS = 5
+"""Texts with fewer content words ("Find x.") are said of many pictures; they count only beside a picture."""
+RAREST = 4
+LARGEST_BUCKET = 400
+BLOCK = 512
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two rows (places in the list that was searched) and what they share."""
+
+    one: int
+    other: int
+    picture: Kind
+    text: Kind
+    same_answer: bool
+
+    @property
+    def kind(self) -> str:
+        """`exact picture and text`, `similar picture`, `similar text` ...: the row of the report's table."""
+        if self.picture == "none":
+            return f"{self.text} text"
+        also = {"exact": " and text", "similar": " and similar text", "none": ""}[self.text]
+        return f"{self.picture} picture{also}"
+
+
+def find_pairs(rows: Sequence[Fingerprint]) -> list[Pair]:
+    """All pairs that share a picture or a text, each once, in order; a row's own pictures are not compared.
+
+    A text counts by itself only if it has `LEAST_WORDS` content words and the pictures, if both have some, agree: the
+    same question about another picture is another problem.
+    """
+    pictures = _picture_pairs(rows)
+    texts = _text_pairs(rows)
+    pairs = []
+    for one, other in sorted(pictures.keys() | texts.keys()):
+        picture, text = pictures.get((one, other), "none"), texts.get((one, other), "none")
+        if picture == "none" and rows[one].pictures and rows[other].pictures:
+            continue
+        if picture != "none" and text == "none":
+            text = _text_kind(rows[one], rows[other])
+        pairs.append(Pair(one, other, picture, text, rows[one].answer == rows[other].answer))
+    return pairs
+
+
+def _picture_pairs(rows: Sequence[Fingerprint]) -> dict[tuple[int, int], Kind]:
+    holders: dict[bytes, list[int]] = defaultdict(list)
+    unique: dict[bytes, Picture] = {}
+    for place, row in enumerate(rows):
+        for picture in {picture.sha: picture for picture in row.pictures}.values():
+            holders[picture.sha].append(place)
+            unique.setdefault(picture.sha, picture)
+    found: dict[tuple[int, int], Kind] = {}
+    for one, other in _similar(list(unique.values())):
+        for a in holders[one.sha]:
+            found.update({(min(a, b), max(a, b)): "similar" for b in holders[other.sha] if a != b})
+    for places in holders.values():
+        found.update(dict.fromkeys(combinations(places, 2), "exact"))
+    return found
+
+
+def _similar(pictures: list[Picture]) -> Iterator[tuple[Picture, Picture]]:
+    """Pairs of different pictures of about the same shape with at most `SIMILAR_BITS` different bits.
+
+    Sorted by shape, each picture is compared with those after it that are not too wide: all at once, in blocks.
+    """
+    if len(pictures) < 2:
+        return
+    pictures = sorted(pictures, key=lambda one: (one.width / one.height, one.sha))
+    aspects = np.array([one.width / one.height for one in pictures])
+    bits: NDArray[np.uint64] = np.frombuffer(b"".join(one.bits for one in pictures), dtype=np.uint64).reshape(
+        len(pictures), -1
+    )
+    ends = np.searchsorted(aspects, aspects * (1.0 + SIMILAR_ASPECT), side="right")
+    for start in range(0, len(pictures), BLOCK):
+        stop = min(start + BLOCK, len(pictures))
+        window = slice(start, int(ends[stop - 1]))
+        distances = np.zeros((stop - start, window.stop - window.start), dtype=np.uint16)
+        for word in range(bits.shape[1]):
+            distances += np.bitwise_count(bits[start:stop, None, word] ^ bits[None, window, word])
+        for row, column in np.argwhere(distances <= SIMILAR_BITS):
+            one, other = start + int(row), start + int(column)
+            if one < other < ends[one]:
+                yield pictures[one], pictures[other]
+
+
+def _text_pairs(rows: Sequence[Fingerprint]) -> dict[tuple[int, int], Kind]:
+    """Texts that are equal as words, or reworded: the same numbers and enough common content words.
+
+    Candidates share two or more numbers, or else one of each other's rarest words: not all are compared with all. In a
+    bucket of more than `LARGEST_BUCKET` rows the first ones are compared.
+    """
+    count = Counter(word for row in rows for word in set(row.words))
+    equal: dict[bytes, list[int]] = defaultdict(list)
+    buckets: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for place, row in enumerate(rows):
+        if len(row.words) < LEAST_WORDS:
+            continue
+        equal[row.text].append(place)
+        rarest = sorted(set(row.words) - set(row.numbers), key=lambda word: (count[word], word))[:RAREST]
+        for key in [()] if len(set(row.numbers)) > 1 else [(word,) for word in rarest]:
+            buckets[(*key, *row.numbers)].append(place)
+    found: dict[tuple[int, int], Kind] = {}
+    for places in buckets.values():
+        for one, other in combinations(places[:LARGEST_BUCKET], 2):
+            if (one, other) not in found and _text_kind(rows[one], rows[other]) != "none":
+                found[(one, other)] = "similar"
+    for places in equal.values():
+        found.update(dict.fromkeys(combinations(places[:LARGEST_BUCKET], 2), "exact"))
+    return found
+
+
+def _text_kind(one: Fingerprint, other: Fingerprint) -> Kind:
+    if one.text == other.text:
+        return "exact"
+    if one.numbers != other.numbers:
+        return "none"
+    mine, theirs = set(one.words), set(other.words)
+    needed = SIMILAR_WORDS[min(len(set(one.numbers)), len(SIMILAR_WORDS) - 1)]
+    return "similar" if len(mine & theirs) >= needed * max(1, len(mine | theirs)) else "none"
