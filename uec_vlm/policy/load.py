@@ -17,6 +17,7 @@ from uec_vlm.policy.model import Policy
 
 # Every linear layer of the language model; the vision tower, the head and routed experts stay as they are.
 ADAPTED_LAYERS = r"^(?!.*(?:visual|\.experts)).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)$"
+_ALIGNED = 64  # bytes: what torch's allocator on the CPU gives
 _VISION_CONFIG_IDS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
 _VISION_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")
 
@@ -77,6 +78,7 @@ def load_policy(
     config = load_config(path)
     family = FAMILIES[config.model_type]
     model = _load_model(path, family.sees, _dtype(dtype), attn_implementation).to(device)
+    _align(model)
     processor, tokenizer = _load_processor(path, family.sees)
     if processor is not None:
         _limit_pixels(processor.image_processor, min_pixels, max_pixels)
@@ -163,6 +165,17 @@ def _load_model(path: str | Path, sees: bool, dtype: torch.dtype, attn_implement
         return loader.from_pretrained(path, dtype=dtype, attn_implementation=attn_implementation, **exact)
     except (OSError, ImportError, ValueError) as error:
         raise ModelError(f"model '{path}': its weights cannot be loaded ({error}).") from error
+
+
+def _align(model: Any) -> None:
+    """Copy weights that lie in the mapped file to memory of torch's own, which is aligned to 64 bytes.
+
+    Matrix products on the CPU round differently by the place of their factors: the same weights from two files would
+    not give the same last bit, so that a resumed run would not be the uninterrupted one.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.device.type == "cpu" and tensor.data_ptr() % _ALIGNED:
+            tensor.data = tensor.data.clone()
 
 
 def _load_processor(path: str | Path, sees: bool) -> tuple[Any, Any]:
