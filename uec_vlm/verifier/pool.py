@@ -111,8 +111,15 @@ class Pool:
     def same(self, gold: Node, answer: Node, *, timeout_s: float = TIMEOUT_S) -> bool | None:
         """Whether two trees say the same, by symbolic algebra: None if it cannot tell.
 
-        Waits for a free worker. Raises WorkerTimeout after `timeout_s` of work, WorkerFailure when none can be started.
+        Waits for a free worker. Raises WorkerTimeout after `timeout_s` of work. A worker that dies is replaced, and the
+        new one asked again, once; WorkerFailure when that one fails too.
         """
+        try:
+            return self._ask(gold, answer, timeout_s)
+        except WorkerFailure:
+            return self._ask(gold, answer, timeout_s)
+
+    def _ask(self, gold: Node, answer: Node, timeout_s: float) -> bool | None:
         worker = self._idle.get()
         try:
             worker = worker or _Worker()

@@ -1,6 +1,7 @@
 """The worker pool: right answers, hard limits, respawned workers, any thread, forked processes."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -65,6 +66,16 @@ def test_an_endless_comparison_is_killed_and_its_worker_replaced(pool: Pool) -> 
     with pytest.raises(WorkerTimeout):
         pool.same(*endless(), timeout_s=0.3)
     assert time.monotonic() - start < 5.0
+    assert pool.same(read("x^2 < 4"), read("-2 < x < 2"), timeout_s=PATIENT_S)
+
+
+def test_a_worker_that_is_killed_is_replaced_and_its_comparison_asked_again(pool: Pool) -> None:
+    for _ in range(2):
+        assert pool.same(read("x^2 < 4"), read("-2 < x < 2"), timeout_s=PATIENT_S)
+        worker = pool._idle.get()
+        assert worker is not None
+        os.kill(worker.process.pid, signal.SIGKILL)
+        pool._idle.put(worker)
     assert pool.same(read("x^2 < 4"), read("-2 < x < 2"), timeout_s=PATIENT_S)
 
 
