@@ -175,12 +175,15 @@ class RewardSection(Section):
     """accuracy_weight * accuracy + format_weight * format + what functions of yours give; each is measured apart.
 
     functions: from `path/to/file.py:name` to its weight; the function takes (response, gold) and returns a number.
+    on_error: a function of yours that fails stops the run, or (zero) its completion counts as wrong, with reward 0, and
+    is counted as `verdict/error`.
     """
 
     accuracy_weight: Annotated[float, Field(ge=0.0)] = 1.0
     format_weight: Annotated[float, Field(ge=0.0)] = 0.0
     format: str = "think_boxed"
     functions: dict[str, float] = Field(default_factory=dict)
+    on_error: Literal["stop", "zero"] = "stop"
 
     @model_validator(mode="after")
     def _some_reward(self) -> RewardSection:

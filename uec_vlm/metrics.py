@@ -86,6 +86,7 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("update/grad_norm", "norm", "mean", "Gradient norm before clipping."),
     Metric("update/learning_rate", "rate", "last", "Learning rate of the last optimizer step."),
     Metric("update/skipped", "steps", "sum", "Optimizer steps skipped because loss or gradient was not finite."),
+    Metric("update/out_of_memory", "times", "sum", "Gradients made anew of halved micro-batches since memory ran out."),
     Metric("update/staleness", "steps", "mean", "Steps since the newly trained trajectories were sampled."),
     Metric(
         "update/staleness_nats_*",
@@ -153,6 +154,11 @@ class StepReport:
             return
         self.totals[name] = self.totals.get(name, 0.0) + total
         self.weights[name] = self.weights.get(name, 0.0) + weight
+
+    def note(self, text: str) -> None:
+        """Adds a remark that the run prints; the same one once per step."""
+        if text not in self.notes:
+            self.notes.append(text)
 
     def row(self) -> dict[str, float]:
         """One number per name; a mean over nothing is left out."""

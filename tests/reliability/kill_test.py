@@ -1,6 +1,6 @@
 """Kills a training at random moments, resumes it, and compares it bit by bit with the run that nobody disturbed.
 
-    python -m tests.reliability.kill_test --kills 30 --out docs/reliability_kills.md
+    python -m tests.reliability.kill_test --kills 30 --out docs/reliability.md
 
 Each victim is a process forked from this one, which has loaded the libraries and computed nothing; it runs the real
 command on a configuration with all that a state has: exploration, a queue, replay, evaluation, an epoch's end, and a
@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,8 @@ from tests.reliability.victim import PHASES, Board, Ending, load, run
 from uec_vlm.config import config_folder
 from uec_vlm.runlog import RunFolder
 
-STEPS = 6
 SETTINGS = (
-    f"run.steps={STEPS}", "run.tensorboard=false",
+    "run.tensorboard=false",
     "data.train.count=10", "data.train.families=[linear_pair, vertical_angles, parallel_lines, rectangle_area]",
     "rollout.prompts_per_step=4", "rollout.completions_per_prompt=4", "rollout.max_new_tokens=56",
     "objective.exploration.completions=4", "objective.replay.every=2", "objective.replay.size=0.5",
@@ -37,6 +36,7 @@ SETTINGS = (
     "evaluate.every=3", "evaluate.validation_problems=4", "evaluate.validation_samples=1", "evaluate.test_problems=4",
     "evaluate.test_samples=1", "log.rollouts_every=2", "checkpoint.every=2",
 )  # fmt: skip
+MARK = "<!-- kills -->"
 AIMED = ("save", "update", "replay", "rollout", "explore", "evaluate", "score")
 
 
@@ -62,29 +62,36 @@ def main() -> None:
     """Runs the trials and prints a table; exit status 1 if one run differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--stops", type=int, default=2, help="runs that are asked to end by SIGTERM")
+    parser.add_argument("--steps", type=int, default=6, help="of each run")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="where the table is written, beside being printed")
+    parser.add_argument("--out", type=Path, help="a page whose part between the marks is replaced")
     asked = parser.parse_args()
     board = Board()
     load(board)
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), board, random.Random(asked.seed))
+        bench = Bench(Path(folder), board, random.Random(asked.seed), steps=asked.steps)
         trials: list[Trial] = []
-        while sum(len(trial.kills) for trial in trials) < asked.kills:
-            trials.append(bench.trial(len(trials), kills_left=asked.kills - sum(len(t.kills) for t in trials)))
+        while (left := asked.kills - sum(len(trial.kills) for trial in trials)) > 0:
+            trials.append(bench.trial(len(trials), kills_left=left))
+            print(_lines(trials[-1], len(trials)), flush=True)
+        for _ in range(asked.stops):
+            trials.append(bench.trial(len(trials), kills_left=1, number=signal.SIGTERM))
             print(_lines(trials[-1], len(trials)), flush=True)
     text = table(trials, seed=asked.seed)
     print(text)
     if asked.out is not None:
-        asked.out.write_text(text, encoding="utf-8")
+        before, _, rest = asked.out.read_text(encoding="utf-8").partition(MARK)
+        after = rest.partition(MARK)[2]
+        asked.out.write_text(f"{before}{MARK}\n\n{text}\n{MARK}{after}", encoding="utf-8")
     sys.exit(any(trial.differences for trial in trials))
 
 
 class Bench:
     """The undisturbed run, and trials against it."""
 
-    def __init__(self, folder: Path, board: Board, chance: random.Random) -> None:
-        self.folder, self.board, self.chance = folder, board, chance
+    def __init__(self, folder: Path, board: Board, chance: random.Random, *, steps: int) -> None:
+        self.folder, self.board, self.chance, self.steps = folder, board, chance, steps
         board.clear()
         start = time.perf_counter()
         ending = self._train(folder / "undisturbed")
@@ -93,72 +100,62 @@ class Bench:
         self.entered, self.took = board.entered.copy(), board.seconds.copy()
         _refuse_idle(RunFolder(folder / "undisturbed").metrics())
 
-    def trial(self, number: int, *, kills_left: int) -> Trial:
-        path = self.folder / f"trial_{number}"
+    def trial(self, place: int, *, kills_left: int, number: int = signal.SIGKILL) -> Trial:
+        """A run that is struck, resumed until it ends, and compared. number: of the signal."""
+        path = self.folder / f"trial_{place}"
         kills: list[Kill] = []
-        wanted = min(kills_left, 2 if number % 4 == 3 else 1)
+        wanted = min(kills_left, 2 if place % 4 == 3 else 1)
         while True:
             self.board.clear()
-            aim = self._aim(number) if len(kills) < wanted else None
-            ending = self._train(path, self._striker(aim) if aim is not None else None)
+            aim = "anywhere" if place % 2 else AIMED[place // 2 % len(AIMED)]
+            aim = aim if number == signal.SIGKILL else "SIGTERM"
+            strikes = len(kills) < wanted
+            ending = self._train(path, self._striker(aim, number) if strikes else None)
             if kills:
-                kills[-1] = Kill(kills[-1].aim, kills[-1].hit, kills[-1].logged, _begun_again(ending.said))
+                kills[-1] = replace(kills[-1], begun_again=_begun_again(ending.said))
             if ending.status == 0:
                 break
-            assert ending.status == -signal.SIGKILL, f"status {ending.status}\n{ending.said}"
-            logged = len((path / "metrics.jsonl").read_bytes().split(b"\n")) - 1 if _has_metrics(path) else 0
-            kills.append(Kill(str(aim), self.board.phase, logged, ""))
+            assert ending.status == (-number if number == signal.SIGKILL else 128 + number), ending.said
+            kills.append(Kill(aim, self.board.phase, _rows_logged(path), ""))
         found = differences(self.folder / "undisturbed", path)
         shutil.rmtree(path)
         return Trial(tuple(kills), tuple(found))
 
-    def _aim(self, number: int) -> str:
-        return AIMED[number // 2 % len(AIMED)] if number % 2 == 0 else "anywhere"
-
-    def _striker(self, aim: str) -> Callable[[int], None]:
-        """A function that waits for the moment and kills; it gives up when the run ends before."""
-        place = PHASES.index(aim) if aim in PHASES else 0
-        if aim == "anywhere":
-            return lambda pid: self._kill_after(pid, self.chance.uniform(0.0, self.seconds))
+    def _striker(self, aim: str, number: int) -> Callable[[int], None]:
+        """A function that waits for the moment and sends the signal, or sees the run end before."""
+        if aim not in PHASES:
+            return lambda pid: _send_after(pid, number, self.chance.uniform(0.0, 0.8 * self.seconds))
+        place = PHASES.index(aim)
         times = self.chance.randint(1, max(1, int(self.entered[place])))
         delay = self.chance.uniform(0.0, 0.7 * self.took[place] / max(1, self.entered[place]))
 
         def strike(pid: int) -> None:
             while self.board.entered[place] < times and not _ended(pid):
                 time.sleep(0.0005)
-            self._kill_after(pid, delay)
+            _send_after(pid, number, delay)
 
         return strike
 
-    def _kill_after(self, pid: int, delay: float) -> None:
-        end = time.perf_counter() + delay
-        while time.perf_counter() < end and not _ended(pid):
-            time.sleep(0.0005)
-        os.kill(pid, signal.SIGKILL)
-
     def _train(self, path: Path, strike: Callable[[int], None] | None = None) -> Ending:
         quickstart = str(config_folder() / "quickstart.yaml")
-        arguments = ["train", quickstart, f"run.dir={path}", *SETTINGS, "--resume", "auto"]
+        arguments = ["train", quickstart, f"run.dir={path}", f"run.steps={self.steps}", *SETTINGS, "--resume", "auto"]
         return run(arguments, self.folder / "log.txt", strike or (lambda pid: None))
 
 
-def differences(one: Path, other: Path) -> list[str]:
+def differences(one: Path, other: Path, *, checkpoints: str = "*") -> list[str]:
     """What two runs differ in: measurements (times and memory left out), evaluations, dumps, and checkpoints' bytes."""
-    found = []
-    if _numbers(one) != _numbers(other):
-        found.append("metrics")
-    names = ["evaluations.jsonl", "config.yaml"]
-    for pattern in ("rollouts/*.parquet", "checkpoints/*/*", "checkpoints/*/state/*"):
+    found = _other_numbers(_numbers(one), _numbers(other))
+    names = ["evaluations.jsonl"]
+    for pattern in ("rollouts/*.parquet", f"checkpoints/{checkpoints}/*", f"checkpoints/{checkpoints}/state/*"):
         here, there = ({str(p.relative_to(run)) for p in run.glob(pattern) if p.is_file()} for run in (one, other))
         found += sorted(here ^ there)
         names += sorted(here & there)
-    ignored = ("config.yaml",)  # holds run.dir
-    return found + [n for n in names if n not in ignored and (one / n).read_bytes() != (other / n).read_bytes()]
+    return found + [name for name in names if (one / name).read_bytes() != (other / name).read_bytes()]
 
 
 def table(trials: list[Trial], *, seed: int) -> str:
     """The trials as Markdown."""
-    kills = sum(len(trial.kills) for trial in trials)
+    kills = sum(kill.aim != "SIGTERM" for trial in trials for kill in trial.kills)
     equal = sum(not trial.differences for trial in trials)
     lines = [
         f"{kills} kills in {len(trials)} runs (`--kills {kills} --seed {seed}`); {equal} of {len(trials)} runs ended "
@@ -192,6 +189,17 @@ def _numbers(path: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if not k.startswith(("time/", "memory/"))} for row in rows]
 
 
+def _other_numbers(here: list[dict[str, Any]], there: list[dict[str, Any]]) -> list[str]:
+    if len(here) != len(there):
+        return [f"{len(here)} and {len(there)} rows of metrics"]
+    return [
+        f"{name} of step {one['step']} ({one.get(name)} and {other.get(name)})"
+        for one, other in zip(here, there, strict=True)
+        for name in sorted({*one, *other})
+        if one.get(name) != other.get(name)
+    ]
+
+
 def _begun_again(said: str) -> str:
     for line in said.splitlines():
         if line.startswith("resumed at step"):
@@ -199,8 +207,16 @@ def _begun_again(said: str) -> str:
     return "begun anew"
 
 
-def _has_metrics(path: Path) -> bool:
-    return (path / "metrics.jsonl").is_file()
+def _rows_logged(path: Path) -> int:
+    file = path / "metrics.jsonl"
+    return file.read_bytes().count(b"\n") if file.is_file() else 0
+
+
+def _send_after(pid: int, number: int, delay: float) -> None:
+    end = time.perf_counter() + delay
+    while time.perf_counter() < end and not _ended(pid):
+        time.sleep(0.0005)
+    os.kill(pid, number)
 
 
 def _ended(pid: int) -> bool:

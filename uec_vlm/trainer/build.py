@@ -205,7 +205,7 @@ def build_judge(config: RunConfig) -> Callable[[Sequence[Rollout]], list[Judged]
     """Verdicts and rewards by the configuration's weights."""
     reward = config.reward
     functions = tuple((load_reward_function(spec), weight) for spec, weight in reward.functions.items())
-    settings = RewardSettings(reward.accuracy_weight, reward.format_weight, reward.format, functions)
+    settings = RewardSettings(reward.accuracy_weight, reward.format_weight, reward.format, functions, reward.on_error)
     return partial(judge_rollouts, settings=settings)
 
 

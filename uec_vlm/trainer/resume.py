@@ -18,10 +18,12 @@ from uec_vlm.trainer.state import checkpoints_in
 Resume = Literal["newest", "auto"]
 """newest: from the newest whole checkpoint, which must exist. auto: from it, or anew where nothing was saved yet."""
 
-# What may differ between a run and its continuation: how long it goes, how often it saves, where it lies.
+# What may differ between a run and its continuation: how long it goes, how often it saves, where it lies, and how much
+# memory it takes (which changes a number by no more than the order of a sum does).
 _MAY_CHANGE = (
-    "run.steps", "run.dir", "checkpoint.every", "checkpoint.keep_last", "checkpoint.keep_best", "log.rollouts_every",
-    "update.max_skipped",
+    "run.steps", "run.dir", "run.tensorboard", "checkpoint.every", "checkpoint.keep_last", "checkpoint.keep_best",
+    "log.rollouts_every", "log.rollouts_per_step", "update.max_skipped", "update.micro_batch_tokens",
+    "rollout.batch_tokens", "model.gradient_checkpointing", "data.prompt_cache",
     # Which servers sample, and how patiently, is no part of the experiment.
     *(f"rollout.vllm.{key}" for key in VLLMSection.model_fields if key != "gap"),
     *(f"rollout.vllm.start.{key}" for key in VLLMStart.model_fields),

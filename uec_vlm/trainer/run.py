@@ -14,7 +14,7 @@ from rich.console import Console
 from torch.utils.tensorboard import SummaryWriter
 
 from uec_vlm.config import RunConfig, dump_config
-from uec_vlm.errors import CheckpointError, ConfigError, EngineError, RunError, RunStopped
+from uec_vlm.errors import CheckpointError, ConfigError, RunError, RunStopped, UecError
 from uec_vlm.metrics import StepReport
 from uec_vlm.policy import save_policy
 from uec_vlm.reports.summary import print_summary, write_report
@@ -26,6 +26,7 @@ from uec_vlm.trainer.engines import preflight
 from uec_vlm.trainer.evaluate import Evaluation, HeldOut, evaluate
 from uec_vlm.trainer.inputs import input_hashes, refuse_other_inputs
 from uec_vlm.trainer.loop import Turn, train
+from uec_vlm.trainer.memory import memory_told
 from uec_vlm.trainer.moments import named_moments, restore_moments
 from uec_vlm.trainer.profiling import profiled
 from uec_vlm.trainer.progress import progress
@@ -67,7 +68,7 @@ def run_training(
     path = Path(config.run.dir or f"runs/{config.run.name}")
     if resume == "newest" and not path.is_dir():
         raise CheckpointError(f"{path} holds no checkpoint: there is no such folder. Start anew without --resume.")
-    with sole_writer(path), listening() as stopper, full_disk_told(path):
+    with sole_writer(path), listening() as stopper, full_disk_told(path), memory_told():
         return _run(config, path, resume=resume, console=console, stopper=stopper, profile=profile)
 
 
@@ -140,19 +141,16 @@ def _resume(run: Run, checkpoint: Path) -> TrainState:
 def _train(run: Run, state: TrainState, board: SummaryWriter | None, stopper: Stopper) -> None:
     last = run.config.run.steps
     skipped = skipped_in_a_row(run.folder.metrics())
-    with progress(run.console, done=state.step, total=last) as show, _kept_when_the_engine_goes(run) as newest:
-        turns = train(run.circle, state, last_step=last)
-        folder = run.folder.path / "profile"
+    with progress(run.console, done=state.step, total=last) as show:
+        turns, folder = _turns(run, state), run.folder.path / "profile"
         for turn in profiled(turns, first=state.step + 1, step=run.profile, folder=folder, tell=run.tell):
             step, report = turn.state.step, turn.report
-            newest.clear()
             improved = False
             if run.config.evaluate.every and step % run.config.evaluate.every == 0:
                 with timed(report, "evaluate"):
                     improved = _validate(run, step, report)
             row = report.row()
             _log(run, board, step, row)
-            newest.append(turn.state)
             _dump(run, turn)
             for note in report.notes:
                 run.tell(f"step {step}: {note}")
@@ -169,18 +167,25 @@ def _train(run: Run, state: TrainState, board: SummaryWriter | None, stopper: St
                 )
 
 
-@contextlib.contextmanager
-def _kept_when_the_engine_goes(run: Run) -> Iterator[list[TrainState]]:
-    """Saves the state in the list before an EngineError goes on: sampling comes first, the weights are still its."""
-    newest: list[TrainState] = []
+def _turns(run: Run, state: TrainState) -> Iterator[Turn]:
+    """The steps. One that fails before it has touched the weights leaves a checkpoint of the step before it."""
+    updates = _updates(run)
     try:
-        yield newest
-    except EngineError:
-        for state in newest:
-            if not (run.folder.checkpoints / f"step_{state.step}").is_dir():
-                _save(run, state)
-                run.tell(f"step {state.step} is saved; --resume goes on from it")
+        for turn in train(run.circle, state, last_step=run.config.run.steps):
+            state, updates = turn.state, _updates(run)
+            yield turn
+    except UecError:
+        target = run.folder.checkpoints / f"step_{state.step}"
+        if run.circle.ranks.world == 1 and state.step > 0 and not target.exists() and _updates(run) == updates:
+            _save(run, state)
+            run.tell(f"step {state.step + 1} failed; what was done before it is saved in {target}: {HOW_TO_GO_ON}")
         raise
+
+
+def _updates(run: Run) -> int:
+    """How often the optimizer has stepped, by its own count."""
+    moments = named_moments(run.circle.optimizer, run.circle.policy.model.named_parameters())
+    return max((int(value) for name, value in moments.items() if name.endswith(".step")), default=0)
 
 
 def skipped_in_a_row(rows: Sequence[Mapping[str, float]], *, before: int = 0) -> int:

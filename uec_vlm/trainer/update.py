@@ -21,8 +21,9 @@ from uec_vlm.objective import (
     staleness,
     step_context,
 )
-from uec_vlm.records import TrainBatch, Trajectory
+from uec_vlm.records import Rollout, TrainBatch, Trajectory
 from uec_vlm.trainer.circle import Circle
+from uec_vlm.trainer.memory import with_halving
 from uec_vlm.trainer.scoring import has_pictures, score_rollouts
 from uec_vlm.trainer.seeds import generator_for
 
@@ -75,17 +76,7 @@ def _optimizer_step(circle: Circle, part: Sequence[Trajectory], work: Work, repo
     )
     context = _context(circle, part, work) if circle.objective.needs_context else None
     step = _OptimizerStep(circle, part, work, totals, context, has_pictures(rollouts))
-    cuts = circle.sharing.micro_batches(rollouts)
-    batches = [_collated(circle, part, rows) for rows in cuts]
-    references = _references(circle, batches, step.pictured)
-    measured: list[dict[str, Measurement]] = []
-    finite = True
-    for number, (rows, batch, reference) in enumerate(zip(cuts, batches, references, strict=True), start=1):
-        with learner.micro_batch(last=number == len(cuts)):
-            loss, values = _loss(step, rows, batch, reference)
-            finite = finite and bool(torch.isfinite(loss))
-            learner.backward(loss)
-        measured.append(values)
+    measured, finite = _accumulated(step, rollouts, report)
     rate = settings.learning_rate * min(1.0, (work.optimizer_steps + 1) / (settings.warmup_steps + 1))
     norm = learner.step(rate=rate, max_norm=settings.max_grad_norm, finite=finite)
     if norm is None:
@@ -107,6 +98,45 @@ class _OptimizerStep:
     totals: StepTotals
     context: StepContext | None
     pictured: bool
+
+
+def _accumulated(
+    step: _OptimizerStep, rollouts: Sequence[Rollout], report: StepReport
+) -> tuple[list[dict[str, Measurement]], bool]:
+    """The gradient of an optimizer step, in micro-batches; what they measured, and whether every loss was finite.
+
+    Where memory runs out, the gradient is made anew of micro-batches of half the tokens: another cut, the same sum. One
+    process only: several would wait for one another.
+    """
+    sharing, learner = step.circle.sharing, step.circle.learner
+    if step.circle.ranks.world > 1:
+        return _gradient(step, sharing.micro_batches(rollouts))
+
+    def attempt(budget: int) -> tuple[list[dict[str, Measurement]], bool]:
+        return _gradient(step, replace(sharing, budget=budget).micro_batches(rollouts))
+
+    def again(budget: int) -> None:
+        learner.optimizer.zero_grad(set_to_none=True)
+        report.add("update/out_of_memory", 1)
+        report.note(f"memory ran out in a micro-batch of the update; done again with at most {budget} tokens in each")
+
+    least = max(len(r.prompt.token_ids) + len(r.completion_ids) for r in rollouts)
+    return with_halving(attempt, sharing.budget, least=least, again=again)
+
+
+def _gradient(step: _OptimizerStep, cuts: Sequence[Sequence[int]]) -> tuple[list[dict[str, Measurement]], bool]:
+    learner = step.circle.learner
+    batches = [_collated(step.circle, step.part, rows) for rows in cuts]
+    references = _references(step.circle, batches, step.pictured)
+    measured: list[dict[str, Measurement]] = []
+    finite = True
+    for number, (rows, batch, reference) in enumerate(zip(cuts, batches, references, strict=True), start=1):
+        with learner.micro_batch(last=number == len(cuts)):
+            loss, values = _loss(step, rows, batch, reference)
+            finite = finite and bool(torch.isfinite(loss))
+            learner.backward(loss)
+        measured.append(values)
+    return measured, finite
 
 
 def _collated(circle: Circle, part: Sequence[Trajectory], rows: Sequence[int]) -> TrainBatch | None:
