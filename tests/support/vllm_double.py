@@ -172,5 +172,8 @@ class _Handler(BaseHTTPRequestHandler):
             fault = None
         if fault is not None and fault(self):
             return
+        if body["temperature"] == 0.0 and body["n"] > 1:
+            self.refuse(400, f"n must be 1 when using greedy sampling, got {body['n']}.")
+            return
         reply = self.double.completion(body)
         self.reply(200, self.double.changes.popleft()(reply) if self.double.changes else reply)

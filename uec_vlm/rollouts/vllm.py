@@ -208,7 +208,7 @@ class VLLMEngine:
             "chat_template_content_format": "string",
             "add_generation_prompt": False,
             "add_special_tokens": False,
-            "n": completions,
+            "n": _drawn(completions, sampling),
             "seed": _seed(seed),
             "temperature": sampling.temperature,
             "top_p": sampling.top_p if sampling.temperature > 0 else 1.0,
@@ -252,15 +252,17 @@ class VLLMEngine:
             drawn = [_read_choice(choice) for choice in choices]
         except (KeyError, TypeError, ValueError) as error:
             raise client.malformed(where, f"{type(error).__name__}: {error}") from None
-        if len(drawn) != completions:
-            raise client.malformed(where, f"{len(drawn)} completions instead of {completions}")
+        asked = _drawn(completions, sampling)
+        if len(drawn) != asked:
+            raise client.malformed(where, f"{len(drawn)} completions instead of {asked}")
         if read != prompt.token_ids.tolist():
             raise EngineError(
                 f"vLLM server {client.url} reads sample '{prompt.sample.id}' as {len(read)} tokens, the policy as "
                 f"{len(prompt.token_ids)}, and they must be the same tokens: it serves another model, or its processor "
                 "makes another size of the picture. Serve the folder in model.path."
             )
-        return [self._rollout(prompt, choice, sampling, source, client) for choice in drawn]
+        made = [self._rollout(prompt, choice, sampling, source, client) for choice in drawn]
+        return made * (completions // asked)
 
     def _rollout(
         self, prompt: Prompt, choice: _Choice, sampling: SamplingSettings, source: Source, client: VLLMClient
@@ -288,6 +290,11 @@ class VLLMEngine:
             temperature=sampling.temperature,
             policy_version=self._version,
         )
+
+
+def _drawn(completions: int, sampling: SamplingSettings) -> int:
+    """How many completions are asked for: the likeliest tokens are the same each time, and the server refuses more."""
+    return completions if sampling.temperature > 0 else 1
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,9 @@ def test_seeds_that_stand_together_share_no_noise(doubles: list[VLLMDouble], mak
 
 def test_greedy_rollouts_were_drawn_with_certainty_and_limits_are_told(doubles: list[VLLMDouble], make: Any) -> None:
     engine = make(doubles[0])
-    rollout = ask(engine, PROMPTS[:1], sampling=SamplingSettings(temperature=0.0, max_new_tokens=2))[0][0]
+    group = ask(engine, PROMPTS[:1], sampling=SamplingSettings(temperature=0.0, max_new_tokens=2))[0]
+    assert len(group) == 2 and torch.equal(group[0].completion_ids, group[1].completion_ids)
+    rollout = group[1]
     assert rollout.behaviour_logprobs.tolist() == [0.0, 0.0] and rollout.finish == "length"
 
 
