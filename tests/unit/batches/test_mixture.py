@@ -1,7 +1,6 @@
 """Mixtures: exact shares, every sample in its turn, the same draws after a resume."""
 
 from collections import Counter
-from itertools import pairwise
 
 import pytest
 
@@ -46,7 +45,9 @@ def test_within_a_part_an_epoch_has_every_sample_once() -> None:
     assert len(drawn) == 400
     epochs = [drawn[n : n + 50] for n in range(0, 400, 50)]
     assert all(len(set(epoch)) == 50 for epoch in epochs)
-    assert all(one != other for one, other in pairwise(epochs))
+    assert len({tuple(epoch) for epoch in epochs}) == 8, "every epoch has an order of its own, over the blocks too"
+    sevens = [name for name in ids(0, 2 * BLOCK) if name[0] == "a"]
+    assert all(len(set(sevens[n : n + 7])) == 7 for n in range(0, 994, 7)), "an epoch goes on over the end of a block"
 
 
 def test_a_resumed_run_draws_what_the_uninterrupted_one_draws() -> None:

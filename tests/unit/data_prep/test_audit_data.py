@@ -70,6 +70,15 @@ def test_pairs_are_told_by_scope_and_kind(tmp_path: Path) -> None:
     assert same["a", "b"] and not same["a", "c"]
 
 
+def test_other_numbers_make_another_text_beside_the_same_picture(tmp_path: Path) -> None:
+    texts = (
+        "One side is 3, the other 4. How long is the third?",
+        "One side is 5, the other 12. How long is the third?",
+    )
+    rows = [sample(name, f"<image>{text}", diagram(1)) for name, text in zip("ab", texts, strict=True)]
+    assert [pair.kind for pair in audited(folder(tmp_path / "x", train=rows)).pairs] == ["exact picture"]
+
+
 def row(text: str, *, pictures: tuple[()] = ()) -> Fingerprint:
     every, content = words_of(text)
     return Fingerprint("x", "train", text, pictures, content, " ".join(every).encode(), "1")
