@@ -16,13 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator, DistributedType, PartialState
+from accelerate.utils import FullyShardedDataParallelPlugin
 from safetensors.torch import save_file
 
 from tests.support.tiny_models import picture
 from tests.support.worlds import judge_by_parity, tiny_circle
 from uec_vlm.records import Judged, Rollout, Sample
+from uec_vlm.trainer import launch
 from uec_vlm.trainer.build import first_state
 from uec_vlm.trainer.circle import Circle
+from uec_vlm.trainer.launch import start_accelerator
 from uec_vlm.trainer.loop import Turn, train
 
 
@@ -47,7 +51,7 @@ def judge(rollouts: Sequence[Rollout]) -> list[Judged]:
     return out
 
 
-def build(specification: dict[str, Any]) -> Circle:
+def circle_of(specification: dict[str, Any]) -> Circle:
     """The circle of a specification, under the engine that the environment and the specification ask for."""
     use_engine(specification["engine"])
     circle = tiny_circle(specification["model"], specification.get("algorithm", "uec"), **specification["above"])
@@ -56,10 +60,11 @@ def build(specification: dict[str, Any]) -> Circle:
 
 def use_engine(engine: str) -> None:
     """Sets what `accelerate launch` would set for this engine."""
+    if engine == "fsdp2":
+        launch.start_accelerator = _fsdp2_on_cpu
     if engine.startswith("zero"):
         stage, _, offload = engine.removeprefix("zero").partition("_")
         os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"
-        os.environ["ACCELERATE_DEEPSPEED_CONFIG_FILE"] = json.dumps({})  # replaced below
         settings: dict[str, Any] = {"stage": int(stage), "stage3_param_persistence_threshold": 0}
         if offload:
             settings["offload_optimizer"] = {"device": "cpu"}
@@ -72,6 +77,17 @@ def use_engine(engine: str) -> None:
         path = Path(os.environ["UEC_TEST_FOLDER"]) / f"deepspeed_{os.environ.get('RANK', '0')}.json"
         path.write_text(json.dumps(tree))
         os.environ["ACCELERATE_DEEPSPEED_CONFIG_FILE"] = str(path)
+
+
+def _fsdp2_on_cpu(device: str) -> Accelerator:
+    """accelerate gives FSDP2 on GPUs only: its state is told to be what it would be there; all else is its own code."""
+    accelerator = start_accelerator(device)
+    plugin = FullyShardedDataParallelPlugin(
+        fsdp_version=2, auto_wrap_policy="transformer_based_wrap", cpu_ram_efficient_loading=False
+    )
+    accelerator.state.__dict__.update(distributed_type=DistributedType.FSDP, fsdp_plugin=plugin)
+    PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+    return accelerator
 
 
 def outcome(circle: Circle, turns: list[Turn]) -> dict[str, Any]:
@@ -95,10 +111,13 @@ def outcome(circle: Circle, turns: list[Turn]) -> dict[str, Any]:
 
 
 def main(path: str) -> None:
+    import faulthandler
+
+    faulthandler.dump_traceback_later(150)
     specification = json.loads(Path(path).read_text())
     os.environ["UEC_TEST_FOLDER"] = str(Path(path).parent)
     torch.manual_seed(int(os.environ.get("RANK", "0")))  # nothing may depend on the global generator
-    circle = build(specification)
+    circle = circle_of(specification)
     turns = list(train(circle, first_state(), last_step=specification["steps"]))
     weights = {name: value.cpu().clone() for name, value in circle.learner.weights()}
     if circle.ranks.first:

@@ -27,7 +27,7 @@ from uec_vlm.trainer.circle import Circle, StepSettings
 from uec_vlm.trainer.engines import build_vllm
 from uec_vlm.trainer.evaluate import EvaluationSettings, HeldOut
 from uec_vlm.trainer.judging import RewardSettings, judge_rollouts
-from uec_vlm.trainer.launch import build_learner, start_accelerator
+from uec_vlm.trainer.launch import Launched, build_learner, launch
 from uec_vlm.trainer.learner import Learner
 from uec_vlm.trainer.scoring import Scorer
 from uec_vlm.trainer.seeds import seed_for
@@ -74,9 +74,15 @@ def resolve(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"objective": resolved(objective)})
 
 
-def build_circle(config: RunConfig, *, checkpoint: Path | None = None) -> tuple[Circle, Splits]:
-    """Loads and binds everything. checkpoint: a folder whose weights replace those of `model.path` (resume)."""
-    accelerator = start_accelerator(config.model.device)
+def build_circle(
+    config: RunConfig, *, checkpoint: Path | None = None, launched: Launched | None = None
+) -> tuple[Circle, Splits]:
+    """Loads and binds everything. checkpoint: a folder whose weights replace those of `model.path` (resume).
+
+    launched: the processes of the run, where they have been started already.
+    """
+    launched = launched or launch(config.model.device)
+    accelerator = launched.accelerator
     objective = build_objective(config.objective)
     sources = _sources(config)  # before the model: a wrong path is told in a second, not after a minute of loading
     bench = build_bench(config, device=accelerator.device, checkpoint=checkpoint)
@@ -89,7 +95,9 @@ def build_circle(config: RunConfig, *, checkpoint: Path | None = None) -> tuple[
         betas=config.update.betas,
         weight_decay=config.update.weight_decay,
     )
-    learner = build_learner(accelerator, bench.policy, optimizer, max_grad_norm=config.update.max_grad_norm)
+    learner = build_learner(launched, bench.policy, optimizer, max_grad_norm=config.update.max_grad_norm)
+    if learner.replica is not None:
+        bench.engine.load_weights(learner.replica, version=0)
     circle = Circle(
         learner=learner,
         engine=bench.engine,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
+from torch import Tensor
 
 from uec_vlm.durable import fault_of
 from uec_vlm.errors import CheckpointError, RunError
-from uec_vlm.policy import Policy
 from uec_vlm.runlog import RunFolder
 from uec_vlm.trainer.state import step_of
 
@@ -47,10 +47,10 @@ def prune(folder: RunFolder, *, keep_last: int, keep_best: int) -> None:
         shutil.rmtree(old.rename(old.with_name(f".{old.name}.tmp")))
 
 
-def refuse_broken_weights(policy: Policy, *, step: int) -> None:
+def refuse_broken_weights(weights: Iterable[tuple[str, Tensor]], *, step: int) -> None:
     """RunError if a weight is not finite: such a checkpoint would take the place of a good one."""
-    for name, parameter in policy.model.named_parameters():
-        if not bool(torch.isfinite(parameter).all()):
+    for name, weight in weights:
+        if not bool(torch.isfinite(weight).all()):
             raise RunError(
                 f"step {step}: the weight '{name}' is not finite, so nothing is saved. Begin a new run from the newest "
                 "checkpoint (model.path=...) with a lower update.learning_rate or update.max_grad_norm."

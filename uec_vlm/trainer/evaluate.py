@@ -10,6 +10,7 @@ from uec_vlm.metrics import StepReport
 from uec_vlm.records import Judged, Prompt, Rollout, Sample
 from uec_vlm.reports.statistics import pass_at_k
 from uec_vlm.rollouts import RolloutEngine, SamplingSettings
+from uec_vlm.trainer.ranks import ALONE, Ranks
 from uec_vlm.trainer.seeds import seed_for
 
 _PROMPTS_AT_ONCE = 32
@@ -75,20 +76,25 @@ def evaluate(
     engine: RolloutEngine,
     render: Callable[[Sample], Prompt],
     judge: Callable[[Sequence[Rollout]], list[Judged]],
+    ranks: Ranks = ALONE,
 ) -> Evaluation:
-    """Samples every problem `settings.samples` times and counts. The model is not changed."""
+    """Samples every problem `settings.samples` times and counts; the ranks share the work. The model is not changed."""
+
+    def work(part: Sequence[Sample]) -> list[tuple[int, int, int]]:
+        return [_counts(judge(group)) for group in _answers(part, settings, engine, render)]
+
     ids: list[str] = []
     correct: list[int] = []
     formatted: list[int] = []
     tokens = 0
-    for start in range(0, len(samples), _PROMPTS_AT_ONCE):
-        part = [samples[i] for i in range(start, min(start + _PROMPTS_AT_ONCE, len(samples)))]
-        for sample, group in zip(part, _answers(part, settings, engine, render), strict=True):
-            judged = judge(group)
+    at_once = _PROMPTS_AT_ONCE * ranks.world
+    for start in range(0, len(samples), at_once):
+        part = [samples[i] for i in range(start, min(start + at_once, len(samples)))]
+        for sample, (right, formed, sampled) in zip(part, ranks.spread(part, work), strict=True):
             ids.append(sample.id)
-            correct.append(int(sum(j.accuracy for j in judged)))
-            formatted.append(int(sum(j.format for j in judged)))
-            tokens += sum(len(rollout.completion_ids) for rollout in group)
+            correct.append(right)
+            formatted.append(formed)
+            tokens += sampled
     return Evaluation(
         settings.split,
         step,
@@ -99,6 +105,12 @@ def evaluate(
         tuple(formatted),
         tokens,
     )
+
+
+def _counts(judged: Sequence[Judged]) -> tuple[int, int, int]:
+    """Right and well-formed completions, and tokens, of one problem."""
+    tokens = sum(len(item.rollout.completion_ids) for item in judged)
+    return int(sum(item.accuracy for item in judged)), int(sum(item.format for item in judged)), tokens
 
 
 def _answers(

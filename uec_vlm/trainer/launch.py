@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,6 +17,21 @@ from uec_vlm.trainer.learner import Kind, Learner, Root, ZeroLearner
 from uec_vlm.trainer.ranks import Ranks
 
 
+@dataclass(frozen=True)
+class Launched:
+    """This process as `accelerate launch` (or a plain python) started it: the engine it asked for, the ranks."""
+
+    accelerator: Accelerator
+    ranks: Ranks
+
+
+def launch(device: str) -> Launched:
+    """Joins the other processes of the run, if there are any. device: as configured. ConfigError as below."""
+    accelerator = start_accelerator(device)
+    kind_of(accelerator)
+    return Launched(accelerator, ranks_of(accelerator))
+
+
 def start_accelerator(device: str) -> Accelerator:
     """The accelerator of this process. device: "auto", "cpu" or "cuda", as configured.
 
@@ -23,6 +40,11 @@ def start_accelerator(device: str) -> Accelerator:
     wants_zero = os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
     wants_fsdp = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
     on_cpu = device == "cpu" or not torch.cuda.is_available()
+    if os.environ.setdefault("ACCELERATE_DEEPSPEED_ZERO3_INIT", "false").lower() == "true":
+        raise ConfigError(
+            "zero3_init_flag = true loads the model in shards, and then neither the copy that samples nor that of the "
+            "reference could be made. Set zero3_init_flag: false; DeepSpeed shards the weights after loading."
+        )
     # Trainable weights may go without a gradient in a step (no picture in it): DDP must be told.
     handlers: list[Any] = [DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)]
     if wants_zero and on_cpu:
@@ -32,7 +54,9 @@ def start_accelerator(device: str) -> Accelerator:
         os.environ["ACCELERATE_TORCH_DEVICE"] = "cpu"
         accelerator = Accelerator(kwargs_handlers=handlers)
     else:
-        accelerator = Accelerator(cpu=device == "cpu", kwargs_handlers=handlers)
+        alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+        accelerator = Accelerator(cpu=device == "cpu" or (on_cpu and not alone), kwargs_handlers=handlers)
+    _load_models_whole()
     got = accelerator.distributed_type
     for asked, wanted in ((wants_zero, DistributedType.DEEPSPEED), (wants_fsdp, DistributedType.FSDP)):
         if asked and got != wanted:
@@ -40,6 +64,11 @@ def start_accelerator(device: str) -> Accelerator:
                 f"accelerate was asked for {wanted.value} and gives {got.value}: it shards on GPUs only. Use one, "
                 "or configs/accelerate/ddp.yaml on the CPU."
             )
+    if accelerator.num_processes != int(os.environ.get("WORLD_SIZE", "1")):
+        raise ConfigError(
+            f"{os.environ['WORLD_SIZE']} processes were started and accelerate sees {accelerator.num_processes}: each "
+            "would train alone. Start them with accelerate launch or torchrun, and a file of configs/accelerate/."
+        )
     return accelerator
 
 
@@ -72,22 +101,38 @@ def kind_of(accelerator: Accelerator) -> Kind:
 
 
 def build_learner(
-    accelerator: Accelerator, policy: Policy, optimizer: torch.optim.Optimizer, *, max_grad_norm: float
+    launched: Launched, policy: Policy, optimizer: torch.optim.Optimizer, *, max_grad_norm: float
 ) -> Learner:
     """Puts policy and optimizer under accelerate's engine."""
-    kind, ranks = kind_of(accelerator), ranks_of(accelerator)
+    accelerator, ranks = launched.accelerator, launched.ranks
+    kind = kind_of(accelerator)
     root = Root(policy.model)
     if kind == "one":
         return Learner(policy, root, accelerator.prepare(optimizer), accelerator, ranks, kind)
     if kind in ("zero2", "zero3"):
         _set_deepspeed(accelerator.state.deepspeed_plugin.deepspeed_config, max_grad_norm)
+    replica = _copy(policy) if kind in ("zero3", "fsdp2") else None
     prepared, wrapped = accelerator.prepare(root, optimizer)
+    _load_models_whole()
     made = ZeroLearner if kind in ("zero2", "zero3") else Learner
     if kind == "zero3":
         _keep_head_whole(root)
     prepared.train()
     policy.model.eval()
-    return made(policy, prepared, wrapped, accelerator, ranks, kind)
+    return made(policy, prepared, wrapped, accelerator, ranks, kind, replica)
+
+
+def _load_models_whole() -> None:
+    """Under ZeRO-3 accelerate tells transformers to load every model in shards, whatever its init flag says."""
+    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+    unset_hf_deepspeed_config()
+
+
+def _copy(policy: Policy) -> Policy:
+    """A whole copy of the policy, which a rollout engine in memory samples with: shards cannot be decoded with."""
+    model = copy.deepcopy(policy.model).requires_grad_(False)
+    return replace(policy, model=model.eval())
 
 
 def _set_deepspeed(config: dict[str, Any], max_grad_norm: float) -> None:

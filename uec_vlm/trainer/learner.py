@@ -47,7 +47,11 @@ class Root(nn.Module):
 
 @dataclass(frozen=True)
 class Learner:
-    """A policy under one process, DDP or FSDP2. root: the prepared `Root`. optimizer: as accelerate prepared it."""
+    """A policy under one process, DDP or FSDP2.
+
+    root: the prepared `Root`. optimizer: as accelerate prepared it. replica: where the policy's weights are shards, a
+    whole copy to sample with; None where the policy itself is whole.
+    """
 
     policy: Policy
     root: nn.Module
@@ -55,6 +59,7 @@ class Learner:
     accelerator: Accelerator
     ranks: Ranks
     kind: Kind
+    replica: Policy | None = None
 
     @property
     def sharded(self) -> bool:
@@ -97,12 +102,33 @@ class Learner:
 
     def sampler(self) -> Policy:
         """The policy that a rollout engine in memory samples with: whole weights, as they are now."""
-        return self.policy
+        if self.replica is None:
+            return self.policy
+        with torch.no_grad():
+            copies = self.replica.model.state_dict()
+            for name, value in self.weights():
+                copies[name].copy_(value)
+        return self.replica
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Names of the model's state dict with whole tensors, one after another; a common act of all ranks."""
         for name, value in self.policy.model.state_dict(keep_vars=True).items():
             yield name, self._whole(value)
+
+    def gathered(self) -> dict[str, Tensor] | None:
+        """The whole weights on the CPU of the first rank, nothing on the others; None where they are whole anyway."""
+        if not self.sharded:
+            return None
+        kept: dict[str, Tensor] = {}
+        for name, value in self.weights():
+            if self.ranks.first:
+                kept[name] = value.cpu().clone()
+        return kept
+
+    @property
+    def weight_count(self) -> int:
+        """Parameters of the whole model."""
+        return sum(int(getattr(p, "ds_numel", p.numel())) for p in self.policy.model.parameters())
 
     def _clip(self, max_norm: float) -> float:
         parameters = [parameter for parameter in self.policy.model.parameters() if parameter.requires_grad]

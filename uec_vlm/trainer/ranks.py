@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from uec_vlm.errors import RunError, UecError
+from uec_vlm.errors import EngineError, RunError, UecError
 
 T = TypeVar("T")
 
@@ -57,14 +57,17 @@ class Ranks:
         try:
             sent: tuple[str, Any] = ("made", make())
         except Exception as error:  # whatever it is, the other ranks must not wait for ever
-            own, sent = error, ("failed", str(error) if isinstance(error, UecError) else repr(error))
+            kind = "engine" if isinstance(error, EngineError) else "failed"
+            own, sent = error, (kind, str(error) if isinstance(error, UecError) else repr(error))
         parts: list[Any] = [None] * self.world
         dist.all_gather_object(parts, sent, group=self.group)
         if own is not None:
             raise own
         for rank, (kind, value) in enumerate(parts):
-            if kind == "failed":
-                raise RunError(f"process {rank} of {self.world} stopped: {value}")
+            if kind != "made":
+                raise (EngineError if kind == "engine" else RunError)(
+                    f"process {rank} of {self.world} stopped: {value}"
+                )
         return [value for _, value in parts]
 
     def joined(self, mine: Mapping[int, T]) -> dict[int, T]:
@@ -78,3 +81,7 @@ class Ranks:
         """What `make` gives on rank 0, known to all; the others do not call it."""
         made: T | None = self.collect(lambda: make() if self.first else None)[0]
         return made  # type: ignore[return-value]
+
+
+ALONE = Ranks()
+"""One process."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from rich.console import Console
 from torch.utils.tensorboard import SummaryWriter
 
 from uec_vlm.config import RunConfig, dump_config
-from uec_vlm.errors import CheckpointError, ConfigError, RunError, RunStopped, UecError
+from uec_vlm.errors import CheckpointError, RunError, RunStopped, UecError
 from uec_vlm.metrics import StepReport
 from uec_vlm.policy import save_policy
 from uec_vlm.reports.summary import print_summary, write_report
@@ -25,13 +24,16 @@ from uec_vlm.trainer.circle import Circle
 from uec_vlm.trainer.engines import preflight
 from uec_vlm.trainer.evaluate import Evaluation, HeldOut, evaluate
 from uec_vlm.trainer.inputs import input_hashes, refuse_other_inputs
+from uec_vlm.trainer.launch import Launched, launch
 from uec_vlm.trainer.loop import Turn, train
 from uec_vlm.trainer.memory import memory_told
-from uec_vlm.trainer.moments import named_moments, restore_moments
+from uec_vlm.trainer.moments import named_moments
 from uec_vlm.trainer.profiling import profiled
 from uec_vlm.trainer.progress import progress
+from uec_vlm.trainer.ranks import Ranks
 from uec_vlm.trainer.resume import Resume, choose_checkpoint, refuse_other_run
 from uec_vlm.trainer.seeds import set_global_generators
+from uec_vlm.trainer.shards import gather_moments, scatter_moments
 from uec_vlm.trainer.state import TrainState, inputs_of, load_checkpoint, save_checkpoint, step_of
 from uec_vlm.trainer.stopping import HOW_TO_GO_ON, Stopper, listening
 from uec_vlm.trainer.timing import timed
@@ -49,6 +51,11 @@ class Run:
     inputs: Mapping[str, str]
     profile: int | None = None
 
+    @property
+    def ranks(self) -> Ranks:
+        """The processes of the run; the first one writes and speaks."""
+        return self.circle.ranks
+
     def tell(self, text: str) -> None:
         """Prints a line."""
         self.console.print(text, highlight=False, soft_wrap=True, markup=False)
@@ -63,47 +70,76 @@ def run_training(
     profile: the number of a step that leaves a profiler trace in the run folder.
     """
     config = resolve(config)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ConfigError("training in several processes is not built yet; start one.")
     path = Path(config.run.dir or f"runs/{config.run.name}")
-    if resume == "newest" and not path.is_dir():
-        raise CheckpointError(f"{path} holds no checkpoint: there is no such folder. Start anew without --resume.")
-    with sole_writer(path), listening() as stopper, full_disk_told(path), memory_told():
-        return _run(config, path, resume=resume, console=console, stopper=stopper, profile=profile)
+    launched = launch(config.model.device)
+    ranks = launched.ranks
+    if not ranks.first:
+        console = Console(quiet=True)
+    with contextlib.ExitStack() as held:
+
+        def begin() -> Path | None:
+            if resume == "newest" and not path.is_dir():
+                raise CheckpointError(f"{path} holds no checkpoint: there is no such folder. Start without --resume.")
+            held.enter_context(sole_writer(path))
+            return _open(config, path, resume=resume, console=console)
+
+        checkpoint = ranks.from_first(begin)
+        stopper = held.enter_context(listening())
+        held.enter_context(full_disk_told(path))
+        held.enter_context(memory_told())
+        run = _build(config, RunFolder(path), launched, checkpoint=checkpoint, console=console, profile=profile)
+        return _turn(run, checkpoint, stopper)
 
 
-def _run(
-    config: RunConfig, path: Path, *, resume: Resume | None, console: Console, stopper: Stopper, profile: int | None
-) -> RunFolder:
+def _open(config: RunConfig, path: Path, *, resume: Resume | None, console: Console) -> Path | None:
+    """Begins or opens the run folder; returns the checkpoint to go on from."""
     tell = functools.partial(console.print, highlight=False, soft_wrap=True, markup=False)
     checkpoint = choose_checkpoint(path / "checkpoints", resume, tell)
     if checkpoint is not None or (resume == "auto" and (path / "metrics.jsonl").is_file()):
         refuse_other_run(config, path)
     anew = resume == "auto" and checkpoint is None
-    folder = open_run(path, resume=checkpoint is not None, anew=anew, config_yaml=dump_config(config))
-    tell(f"run folder: {folder.path}")
+    open_run(path, resume=checkpoint is not None, anew=anew, config_yaml=dump_config(config))
+    tell(f"run folder: {path}")
+    return checkpoint
+
+
+def _build(
+    config: RunConfig,
+    folder: RunFolder,
+    launched: Launched,
+    *,
+    checkpoint: Path | None,
+    console: Console,
+    profile: int | None,
+) -> Run:
     set_global_generators(config.run.seed, "build")
-    circle, splits = build_circle(config, checkpoint=checkpoint)
-    for reason in splits.refused:
-        tell(f"refused: {reason}")
+    circle, splits = build_circle(config, checkpoint=checkpoint, launched=launched)
     reads_model = circle.reference is not None or circle.policy.has_adapter
-    run = Run(folder, config, circle, splits, console, input_hashes(config, reads_model=reads_model), profile)
+    inputs = circle.ranks.from_first(lambda: input_hashes(config, reads_model=reads_model))
+    run = Run(folder, config, circle, splits, console, inputs, profile if circle.ranks.first else None)
+    for reason in splits.refused:
+        run.tell(f"refused: {reason}")
+    return run
+
+
+def _turn(run: Run, checkpoint: Path | None, stopper: Stopper) -> RunFolder:
     _introduce(run)
-    if config.rollout.vllm is not None and config.rollout.engine == "vllm":
-        gaps = preflight(circle, config.rollout.vllm.gap)
-        tell(f"engine and policy agree: median gap {gaps[-1].median:.1e}, p99 {gaps[-1].p99:.1e} nats per token")
+    settings = run.config.rollout
+    if settings.vllm is not None and settings.engine == "vllm":
+        gaps = preflight(run.circle, settings.vllm.gap)
+        run.tell(f"engine and policy agree: median gap {gaps[-1].median:.1e}, p99 {gaps[-1].p99:.1e} nats per token")
     with _tensorboard(run, purge_after=step_of(checkpoint) if checkpoint is not None else None) as board:
         state = _resume(run, checkpoint) if checkpoint is not None else _begin(run, board)
         with stopper.finishing():
             _train(run, state, board, stopper)
     _finish(run)
-    return folder
+    return run.folder
 
 
 def _introduce(run: Run) -> None:
     """What is about to run, in three lines."""
     config, policy = run.config, run.circle.policy
-    weights = sum(parameter.numel() for parameter in policy.model.parameters())
+    weights = run.circle.learner.weight_count
     held_out = f"{len(run.splits.validation.samples)} validation"
     if run.splits.test is not None:
         held_out += f", {len(run.splits.test.samples)} test"
@@ -114,7 +150,9 @@ def _introduce(run: Run) -> None:
         f"{config.rollout.completions_per_prompt} completions",
     )
     for line in lines:
-        run.console.print(line, highlight=False, soft_wrap=True)
+        run.tell(line)
+    if run.ranks.world > 1:
+        run.tell(f"{run.ranks.world} processes under {run.circle.learner.kind}")
 
 
 def _begin(run: Run, board: SummaryWriter | None) -> TrainState:
@@ -130,9 +168,9 @@ def _begin(run: Run, board: SummaryWriter | None) -> TrainState:
 
 def _resume(run: Run, checkpoint: Path) -> TrainState:
     refuse_other_inputs(inputs_of(checkpoint), run.inputs, place=str(checkpoint))
-    state, moments = load_checkpoint(checkpoint, render=run.circle.render)
-    restore_moments(run.circle.optimizer, run.circle.policy.model.named_parameters(), moments)
-    run.folder.forget_after(state.step)
+    state, moments = load_checkpoint(checkpoint, render=run.circle.sharing.remember)
+    scatter_moments(run.circle.learner, moments)
+    run.ranks.from_first(lambda: run.folder.forget_after(state.step))
     _prune(run)
     run.tell(f"resumed at step {state.step} from {checkpoint}")
     return state
@@ -140,7 +178,7 @@ def _resume(run: Run, checkpoint: Path) -> TrainState:
 
 def _train(run: Run, state: TrainState, board: SummaryWriter | None, stopper: Stopper) -> None:
     last = run.config.run.steps
-    skipped = skipped_in_a_row(run.folder.metrics())
+    skipped = run.ranks.from_first(lambda: skipped_in_a_row(run.folder.metrics()))
     with progress(run.console, done=state.step, total=last) as show:
         turns, folder = _turns(run, state), run.folder.path / "profile"
         for turn in profiled(turns, first=state.step + 1, step=run.profile, folder=folder, tell=run.tell):
@@ -155,16 +193,21 @@ def _train(run: Run, state: TrainState, board: SummaryWriter | None, stopper: St
             for note in report.notes:
                 run.tell(f"step {step}: {note}")
             every = run.config.checkpoint.every
-            if improved or step == last or (every and step % every == 0) or stopper.asked is not None:
+            asked = _asked_to_stop(run, stopper)
+            if improved or step == last or (every and step % every == 0) or asked is not None:
                 _save(run, turn.state)
             show(step, row)
             skipped = skipped_in_a_row([row], before=skipped)
             _refuse_endless_skips(run, skipped, step)
-            if stopper.asked is not None:
+            if asked is not None:
                 saved = run.folder.checkpoints / f"step_{step}"
-                raise RunStopped(
-                    f"stopped after step {step} of {last}, saved in {saved}: {HOW_TO_GO_ON}", signal=stopper.asked
-                )
+                raise RunStopped(f"stopped after step {step} of {last}, saved in {saved}: {HOW_TO_GO_ON}", signal=asked)
+
+
+def _asked_to_stop(run: Run, stopper: Stopper) -> int | None:
+    """The signal that any of the processes got: all stop after the same step."""
+    asked = run.ranks.collect(lambda: stopper.asked)
+    return next((number for number in asked if number is not None), None)
 
 
 def _turns(run: Run, state: TrainState) -> Iterator[Turn]:
@@ -176,14 +219,16 @@ def _turns(run: Run, state: TrainState) -> Iterator[Turn]:
             yield turn
     except UecError:
         target = run.folder.checkpoints / f"step_{state.step}"
-        if run.circle.ranks.world == 1 and state.step > 0 and not target.exists() and _updates(run) == updates:
+        if run.circle.learner.kind == "one" and state.step > 0 and not target.exists() and _updates(run) == updates:
             _save(run, state)
             run.tell(f"step {state.step + 1} failed; what was done before it is saved in {target}: {HOW_TO_GO_ON}")
         raise
 
 
 def _updates(run: Run) -> int:
-    """How often the optimizer has stepped, by its own count."""
+    """How often the optimizer has stepped, by its own count; not asked of an engine that shards or exchanges."""
+    if run.circle.learner.kind != "one":
+        return 0
     moments = named_moments(run.circle.optimizer, run.circle.policy.model.named_parameters())
     return max((int(value) for name, value in moments.items() if name.endswith(".step")), default=0)
 
@@ -212,7 +257,7 @@ def _finish(run: Run) -> None:
     last = run.config.run.steps
     if not _evaluated(run, "validation", last):
         _validate(run, last, StepReport())
-    chosen = best_step(run.folder, run.tell)
+    chosen = run.ranks.from_first(lambda: best_step(run.folder, run.tell))
     if run.splits.test is not None and not _evaluated(run, "test", chosen):
         if chosen != last:
             checkpoint = run.folder.checkpoints / f"step_{chosen}"
@@ -221,16 +266,22 @@ def _finish(run: Run) -> None:
             )
             run.circle.engine.load_weights(best)
         _test(run, chosen)
-    write_report(run.folder)
-    print_summary(run.folder, run.console)
+    if run.ranks.first:
+        write_report(run.folder)
+        print_summary(run.folder, run.console)
 
 
 def _validate(run: Run, step: int, report: StepReport) -> bool:
     """Evaluates on validation; returns whether it is the best so far."""
-    known = [row for row in run.folder.evaluations() if row["split"] == "validation" and row["step"] > 0]
+
+    def known() -> list[int]:
+        rows = [row for row in run.folder.evaluations() if row["split"] == "validation" and row["step"] > 0]
+        return [sum(row["correct"]) for row in rows]
+
+    before = run.ranks.from_first(known)
     evaluation = _evaluate(run, run.splits.validation, step)
     evaluation.report(report)
-    return step > 0 and all(sum(evaluation.correct) >= sum(row["correct"]) for row in known)
+    return step > 0 and all(sum(evaluation.correct) >= correct for correct in before)
 
 
 def _test(run: Run, step: int) -> None:
@@ -240,7 +291,9 @@ def _test(run: Run, step: int) -> None:
 
 def _evaluated(run: Run, split: str, step: int) -> bool:
     """Whether this split has been evaluated at this step: a finished run that is resumed does not do it again."""
-    return any(row["split"] == split and row["step"] == step for row in run.folder.evaluations())
+    return run.ranks.from_first(
+        lambda: any(row["split"] == split and row["step"] == step for row in run.folder.evaluations())
+    )
 
 
 def _evaluate(run: Run, held_out: HeldOut, step: int) -> Evaluation:
@@ -252,13 +305,14 @@ def _evaluate(run: Run, held_out: HeldOut, step: int) -> Evaluation:
         engine=circle.engine,
         render=circle.render,
         judge=circle.judge,
+        ranks=run.ranks,
     )
-    run.folder.append_evaluation(evaluation.row())
+    run.ranks.from_first(lambda: run.folder.append_evaluation(evaluation.row()))
     return evaluation
 
 
 def _log(run: Run, board: SummaryWriter | None, step: int, row: Mapping[str, float]) -> None:
-    run.folder.append_metrics(step, row)
+    run.ranks.from_first(lambda: run.folder.append_metrics(step, row))
     if board is not None:
         for name, value in row.items():
             board.add_scalar(name, value, step)
@@ -267,7 +321,8 @@ def _log(run: Run, board: SummaryWriter | None, step: int, row: Mapping[str, flo
 def _dump(run: Run, turn: Turn) -> None:
     every, step = run.config.log.rollouts_every, turn.state.step
     if every and (step % every == 0 or step == run.config.run.steps):
-        run.folder.write_rollouts(step, _spread(turn.rows, run.config.log.rollouts_per_step))
+        count = run.config.log.rollouts_per_step
+        run.ranks.from_first(lambda: run.folder.write_rollouts(step, _spread(turn.rows, count)))
 
 
 def _spread(rows: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:
@@ -278,29 +333,38 @@ def _spread(rows: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, 
 
 
 def _save(run: Run, state: TrainState) -> None:
-    policy = run.circle.policy
-    refuse_broken_weights(policy, step=state.step)
-    trainable = None
-    if policy.has_adapter:
-        trainable = {name: p for name, p in policy.model.named_parameters() if p.requires_grad}
-    save_checkpoint(
-        run.folder.checkpoints / f"step_{state.step}",
-        state,
-        named_moments(run.circle.optimizer, policy.model.named_parameters()),
-        save_weights=lambda target: save_policy(policy, target),
-        trainable=trainable,
-        inputs=run.inputs,
-    )
+    """Gathers what is sharded, by all processes together; the first one writes."""
+    learner, policy = run.circle.learner, run.circle.policy
+    weights = learner.gathered()
+    moments = gather_moments(learner)
+
+    def write() -> None:
+        named = dict(policy.model.named_parameters()) if weights is None else weights
+        refuse_broken_weights(named.items(), step=state.step)
+        trainable = None
+        if policy.has_adapter:
+            trainable = {name: named[name] for name, p in policy.model.named_parameters() if p.requires_grad}
+        save_checkpoint(
+            run.folder.checkpoints / f"step_{state.step}",
+            state,
+            moments,
+            save_weights=lambda target: save_policy(policy, target, state_dict=weights),
+            trainable=trainable,
+            inputs=run.inputs,
+        )
+
+    run.ranks.from_first(write)
     _prune(run)
 
 
 def _prune(run: Run) -> None:
-    prune(run.folder, keep_last=run.config.checkpoint.keep_last, keep_best=run.config.checkpoint.keep_best)
+    keep = run.config.checkpoint
+    run.ranks.from_first(lambda: prune(run.folder, keep_last=keep.keep_last, keep_best=keep.keep_best))
 
 
 @contextlib.contextmanager
 def _tensorboard(run: Run, *, purge_after: int | None) -> Iterator[SummaryWriter | None]:
-    if not run.config.run.tensorboard:
+    if not run.config.run.tensorboard or not run.ranks.first:
         yield None
         return
     purge = purge_after + 1 if purge_after is not None else None

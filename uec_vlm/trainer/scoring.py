@@ -15,6 +15,7 @@ from uec_vlm.batches import collate_completions, cut_for_ranks
 from uec_vlm.policy import Policy, score
 from uec_vlm.records import CompletionBatch, Prompt, Rollout, Sample, TokenScores, Trajectory
 from uec_vlm.trainer.blank import with_blank
+from uec_vlm.trainer.exchange import light
 from uec_vlm.trainer.ranks import Ranks
 
 Forward = Callable[[Callable[[], Any]], Any]
@@ -90,6 +91,11 @@ class Sharing:
         """The prompt with its pictures, which are not kept where several ranks share the work."""
         light = len(prompt.image_grid_thw) > 0 and len(prompt.pixel_values) == 0
         return self.render(prompt.sample) if light else prompt
+
+    def remember(self, sample: Sample) -> Prompt:
+        """The prompt of a sample as it is kept: without pictures where several ranks share the work."""
+        prompt = self.render(sample)
+        return light(prompt) if self.ranks.world > 1 else prompt
 
     def whole_trajectory(self, trajectory: Trajectory) -> Trajectory:
         """The trajectory with the pictures of its prompt."""

@@ -106,10 +106,10 @@ def _accumulated(
     """The gradient of an optimizer step, in micro-batches; what they measured, and whether every loss was finite.
 
     Where memory runs out, the gradient is made anew of micro-batches of half the tokens: another cut, the same sum. One
-    process only: several would wait for one another.
+    process without an engine only: several would wait for one another.
     """
     sharing, learner = step.circle.sharing, step.circle.learner
-    if step.circle.ranks.world > 1:
+    if learner.kind != "one":
         return _gradient(step, sharing.micro_batches(rollouts))
 
     def attempt(budget: int) -> tuple[list[dict[str, Measurement]], bool]:
