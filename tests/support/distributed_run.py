@@ -22,12 +22,16 @@ from safetensors.torch import save_file
 
 from tests.support.tiny_models import picture
 from tests.support.worlds import judge_by_parity, tiny_circle
+from uec_vlm.policy import save_policy
+from uec_vlm.policy.forward import backbone_of
 from uec_vlm.records import Judged, Rollout, Sample
 from uec_vlm.trainer import launch
 from uec_vlm.trainer.build import first_state
 from uec_vlm.trainer.circle import Circle
 from uec_vlm.trainer.launch import start_accelerator
 from uec_vlm.trainer.loop import Turn, train
+from uec_vlm.trainer.shards import gather_moments, scatter_moments
+from uec_vlm.trainer.state import TrainState, load_checkpoint, save_checkpoint
 
 
 def mixed_samples(count: int = 24) -> list[Sample]:
@@ -51,10 +55,11 @@ def judge(rollouts: Sequence[Rollout]) -> list[Judged]:
     return out
 
 
-def circle_of(specification: dict[str, Any]) -> Circle:
+def circle_of(specification: dict[str, Any], checkpoint: Path | None) -> Circle:
     """The circle of a specification, under the engine that the environment and the specification ask for."""
     use_engine(specification["engine"])
-    circle = tiny_circle(specification["model"], specification.get("algorithm", "uec"), **specification["above"])
+    algorithm, above = specification.get("algorithm", "uec"), specification["above"]
+    circle = tiny_circle(specification["model"], algorithm, checkpoint=checkpoint, **above)
     return replace(circle, samples=mixed_samples(), judge=judge)
 
 
@@ -68,6 +73,8 @@ def use_engine(engine: str) -> None:
         settings: dict[str, Any] = {"stage": int(stage), "stage3_param_persistence_threshold": 0}
         if offload:
             settings["offload_optimizer"] = {"device": "cpu"}
+        if offload and stage == "3":
+            settings["offload_param"] = {"device": "cpu"}
         tree = {
             "train_micro_batch_size_per_gpu": 1,
             "gradient_accumulation_steps": 1,
@@ -111,14 +118,20 @@ def outcome(circle: Circle, turns: list[Turn]) -> dict[str, Any]:
 
 
 def main(path: str) -> None:
-    import faulthandler
-
-    faulthandler.dump_traceback_later(150)
     specification = json.loads(Path(path).read_text())
     os.environ["UEC_TEST_FOLDER"] = str(Path(path).parent)
     torch.manual_seed(int(os.environ.get("RANK", "0")))  # nothing may depend on the global generator
-    circle = circle_of(specification)
-    turns = list(train(circle, first_state(), last_step=specification["steps"]))
+    resume = Path(specification["resume"]) if "resume" in specification else None
+    circle = circle_of(specification, resume)
+    state = first_state()
+    if resume is not None:
+        state, moments = load_checkpoint(resume, render=circle.sharing.remember)
+        scatter_moments(circle.learner, moments)
+    if specification.get("broken_rank") == circle.ranks.rank:
+        break_backward(circle)
+    turns = list(train(circle, state, last_step=specification["steps"]))
+    if "save" in specification:
+        save(circle, turns[-1].state, Path(specification["save"]))
     weights = {name: value.cpu().clone() for name, value in circle.learner.weights()}
     if circle.ranks.first:
         out = Path(specification["out"])
@@ -127,6 +140,27 @@ def main(path: str) -> None:
     if circle.ranks.world > 1:
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
+
+
+def break_backward(circle: Circle) -> None:
+    """The gradients of this rank become nan, those of the others stay as they are."""
+
+    def poison(module: torch.nn.Module, given: Any, out: torch.Tensor) -> None:
+        if out.requires_grad:
+            out.register_hook(lambda gradient: gradient * float("nan"))
+
+    backbone_of(circle.policy.model).language_model.norm.register_forward_hook(poison)
+
+
+def save(circle: Circle, state: TrainState, folder: Path) -> None:
+    weights, moments = circle.learner.gathered(), gather_moments(circle.learner)
+
+    def write() -> None:
+        save_checkpoint(
+            folder, state, moments, save_weights=lambda out: save_policy(circle.policy, out, state_dict=weights)
+        )
+
+    circle.ranks.from_first(write)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from uec_vlm.policy import LoraSettings, Policy, Reader, load_policy, prefill
 from uec_vlm.records import Judged, Prompt, Rollout, Sample
 from uec_vlm.rollouts import ENGINES, RolloutEngine, SamplingSettings
 from uec_vlm.trainer.circle import Circle, StepSettings
+from uec_vlm.trainer.combinations import refuse_combination
 from uec_vlm.trainer.engines import build_vllm
 from uec_vlm.trainer.evaluate import EvaluationSettings, HeldOut
 from uec_vlm.trainer.judging import RewardSettings, judge_rollouts
@@ -83,6 +84,7 @@ def build_circle(
     """
     launched = launched or launch(config.model.device)
     accelerator = launched.accelerator
+    refuse_combination(config, launched.engine)
     objective = build_objective(config.objective)
     sources = _sources(config)  # before the model: a wrong path is told in a second, not after a minute of loading
     bench = build_bench(config, device=accelerator.device, checkpoint=checkpoint)

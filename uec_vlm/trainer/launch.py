@@ -13,6 +13,7 @@ from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwar
 
 from uec_vlm.errors import ConfigError
 from uec_vlm.policy import Policy
+from uec_vlm.trainer.combinations import Engine
 from uec_vlm.trainer.learner import Kind, Learner, Root, ZeroLearner
 from uec_vlm.trainer.ranks import Ranks
 
@@ -23,6 +24,11 @@ class Launched:
 
     accelerator: Accelerator
     ranks: Ranks
+
+    @property
+    def engine(self) -> Engine:
+        """What accelerate runs."""
+        return Engine(kind_of(self.accelerator), str(self.accelerator.mixed_precision), self.ranks.world)
 
 
 def launch(device: str) -> Launched:

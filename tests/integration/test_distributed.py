@@ -1,0 +1,196 @@
+"""Real processes: the same run in one, two and four of them, under every engine, and a resume with another number.
+
+Each launch asserts the engine that it really got, and ends in time or fails.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+TinyModel = Callable[[str], Path]
+ROOT = Path(__file__).resolve().parents[2]
+LIMIT = 270  # seconds; a launch takes ten on an idle machine
+
+# engine -> distributed type, class of the prepared root, class of a parameter, whether a rank holds a part of it
+REALLY = {
+    "ddp": ("MULTI_CPU", "DistributedDataParallel", "Parameter"),
+    "zero2": ("DEEPSPEED", "DeepSpeedEngine", "Parameter"),
+    "zero2_offload": ("DEEPSPEED", "DeepSpeedEngine", "Parameter"),
+    "zero3": ("DEEPSPEED", "DeepSpeedEngine", "Parameter"),
+    "zero3_offload": ("DEEPSPEED", "DeepSpeedEngine", "Parameter"),
+    "fsdp2": ("FSDP", "FSDPRoot", "DTensor"),
+}
+# Every step trains on what it kept: optimizer steps of 8 sequences, the last ones of fewer than there are ranks.
+ABOVE: dict[str, Any] = {
+    "model": {"device": "cpu"},
+    "update": {"learning_rate": 1e-4},
+    "objective": {"accumulate": False},
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run left: the engine, metrics and rollouts of every step, the weights at the end."""
+
+    engine: dict[str, Any]
+    metrics: list[dict[str, float]]
+    rows: list[Any]
+    weights: dict[str, torch.Tensor]
+
+
+def launched(command: list[str], world: int) -> list[str]:
+    if world == 1:
+        return [sys.executable, "-m", *command]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    here = ["--nnodes", "1", "--nproc-per-node", str(world), "--master-addr", "127.0.0.1", "--master-port", str(port)]
+    return [sys.executable, "-m", "torch.distributed.run", *here, "-m", *command]
+
+
+def end_in_time(command: list[str]) -> str:
+    """Runs it in a session of its own and returns what it printed; a hang or a failure fails the test."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TORCHDYNAMO_DISABLE": "1"}
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        shown, _ = process.communicate(timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        shown, _ = process.communicate()
+        raise AssertionError(f"no end after {LIMIT} s:\n{shown[-3000:]}") from None
+    assert process.returncode == 0, shown[-5000:]
+    return shown
+
+
+def run(
+    folder: Path, model: Path, engine: str, world: int, *, steps: int = 3, above: dict[str, Any] | None = None,
+    **more: Any,
+) -> Outcome:  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    out = folder / "outcome.json"
+    tree = {"model": str(model), "engine": engine, "steps": steps, "out": str(out), "above": above or ABOVE, **more}
+    specification = folder / "specification.json"
+    specification.write_text(json.dumps(tree))
+    end_in_time(launched(["tests.support.distributed_run", str(specification)], world))
+    return Outcome(**json.loads(out.read_text()), weights=load_file(out.with_suffix(".safetensors")))
+
+
+def assert_same(one: Outcome, other: Outcome) -> None:
+    assert one.rows == other.rows, "other rollouts, verdicts or selections"
+    for mine, theirs in zip(one.metrics, other.metrics, strict=True):
+        assert mine.keys() == theirs.keys()
+        for name, value in mine.items():
+            assert theirs[name] == pytest.approx(value, rel=0, abs=1e-5 * max(1.0, abs(value))), name
+    assert one.weights.keys() == other.weights.keys()
+    for name, weight in one.weights.items():
+        torch.testing.assert_close(other.weights[name], weight, rtol=0, atol=1e-5)
+
+
+def assert_really(outcome: Outcome, engine: str, world: int) -> None:
+    got = outcome.engine
+    assert (got["distributed_type"], got["root"], got["parameter"]) == REALLY[engine]
+    assert got["world"] == world
+    assert (got["shape"] == [0]) == engine.startswith("zero3")
+
+
+@pytest.fixture(scope="module")
+def alone(tiny_model: TinyModel, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    outcome = run(tmp_path_factory.mktemp("alone"), tiny_model("qwen2_5_vl"), "one", 1)
+    rows = outcome.metrics
+    assert outcome.engine["kind"] == "one"
+    assert sum(row["explore/solved"] for row in rows) > 0, "no hard prompt was solved: the test would prove little"
+    # One hard prompt in a step: with several ranks, one has all the extra rollouts and the others have none.
+    assert any(row["explore/hard_prompts"] == 1 for row in rows)
+    # A last optimizer step of fewer sequences than ranks leaves a rank without any.
+    assert any(0 < row["update/trajectories"] % 8 < 4 for row in rows)
+    pictured = [[len(name) > 0 and int(name.rsplit("-", 1)[1]) % 3 != 1 for name, *_ in step] for step in outcome.rows]
+    assert any(any(step) and not all(step) for step in pictured), "no step mixes text and pictures"
+    return outcome
+
+
+@pytest.mark.timeout(LIMIT + 30)
+@pytest.mark.parametrize("engine", ["ddp", "zero2", "zero3", "fsdp2"])
+def test_two_processes_are_one(engine: str, alone: Outcome, tiny_model: TinyModel, tmp_path: Path) -> None:
+    outcome = run(tmp_path, tiny_model("qwen2_5_vl"), engine, 2)
+    assert_really(outcome, engine, 2)
+    assert_same(alone, outcome)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * LIMIT)
+@pytest.mark.parametrize("engine", ["ddp", "zero2", "zero3", "fsdp2"])
+def test_four_processes_are_one(engine: str, alone: Outcome, tiny_model: TinyModel, tmp_path: Path) -> None:
+    outcome = run(tmp_path, tiny_model("qwen2_5_vl"), engine, 4)
+    assert_really(outcome, engine, 4)
+    assert_same(alone, outcome)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(LIMIT + 30)
+@pytest.mark.parametrize("engine", ["zero2_offload", "zero3_offload"])
+def test_the_optimizer_may_lie_on_the_cpu(engine: str, alone: Outcome, tiny_model: TinyModel, tmp_path: Path) -> None:
+    outcome = run(tmp_path, tiny_model("qwen2_5_vl"), engine, 2)
+    assert_really(outcome, engine, 2)
+    assert_same(alone, outcome)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(LIMIT + 30)
+def test_another_seed_is_another_run(alone: Outcome, tiny_model: TinyModel, tmp_path: Path) -> None:
+    """The twin of difference: what is compared above can tell runs apart."""
+    outcome = run(tmp_path, tiny_model("qwen2_5_vl"), "one", 1, above={**ABOVE, "run": {"seed": 1}})
+    assert outcome.rows != alone.rows
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * LIMIT)
+@pytest.mark.parametrize(("engine", "algorithm"), [("ddp", "grpo"), ("zero3", "kl_cov"), ("fsdp2", "grpo")])
+def test_a_reference_and_a_step_context_are_shared_too(
+    engine: str, algorithm: str, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    above = {**ABOVE, "objective": {}, "model": {"device": "cpu", "lora": {"rank": 4, "alpha": 8}}}
+    mine = run(tmp_path / "one", tiny_model("qwen2_5_vl"), "one", 1, above=above, algorithm=algorithm, steps=2)
+    theirs = run(tmp_path / "two", tiny_model("qwen2_5_vl"), engine, 2, above=above, algorithm=algorithm, steps=2)
+    assert_same(mine, theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3 * LIMIT)
+@pytest.mark.parametrize("engine", ["ddp", "zero2", "zero3", "fsdp2"])
+def test_gradients_that_are_not_finite_on_one_rank_skip_the_step_on_all(
+    engine: str, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    outcome = run(tmp_path, tiny_model("qwen2_5_vl"), engine, 2, steps=2, broken_rank=1)
+    assert sum(row.get("update/skipped", 0) for row in outcome.metrics) > 0
+    assert sum(row["update/optimizer_steps"] for row in outcome.metrics) == 0
+    assert all(torch.isfinite(weight).all() for weight in outcome.weights.values())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3 * LIMIT)
+@pytest.mark.parametrize(("before", "after"), [(("one", 1), ("ddp", 2)), (("zero3", 2), ("one", 1)),
+                                               (("fsdp2", 2), ("zero2", 2))])  # fmt: skip
+def test_a_run_is_resumed_with_other_processes(
+    before: tuple[str, int], after: tuple[str, int], alone: Outcome, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    model, checkpoint = tiny_model("qwen2_5_vl"), tmp_path / "checkpoint" / "step_1"
+    begun = run(tmp_path / "begun", model, *before, steps=1, save=str(checkpoint))
+    resumed = run(tmp_path / "resumed", model, *after, steps=3, resume=str(checkpoint))
+    whole = Outcome(resumed.engine, begun.metrics + resumed.metrics, begun.rows + resumed.rows, resumed.weights)
+    assert_same(alone, whole)

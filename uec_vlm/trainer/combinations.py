@@ -1,0 +1,81 @@
+"""Which engine goes with which settings. What does not is refused before the model is loaded, with the reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from uec_vlm.config import RunConfig
+from uec_vlm.errors import ConfigError
+from uec_vlm.trainer.learner import Kind
+
+# AdamW moves a weight by about the learning rate. Half a unit in the last place of a bfloat16 weight of 0.02 is 6e-5.
+_LOST_IN_BFLOAT16 = 1e-4
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What accelerate runs. precision: its mixed_precision ("no", "bf16", "fp16", "fp8"). world: processes."""
+
+    kind: Kind
+    precision: str
+    world: int
+
+    @property
+    def keeps_float32(self) -> bool:
+        """Whether it steps float32 weights behind bfloat16 ones."""
+        return self.precision == "bf16" and self.kind in ("zero2", "zero3", "fsdp2")
+
+
+def refuse_combination(config: RunConfig, engine: Engine) -> None:
+    """ConfigError with the reason and the remedy for settings that the engine cannot train with."""
+    for reason in (_precision(config, engine), _lost_updates(config, engine), _server(config, engine)):
+        if reason is not None:
+            raise ConfigError(reason)
+
+
+def _precision(config: RunConfig, engine: Engine) -> str | None:
+    dtype, kind = config.model.dtype, engine.kind
+    if engine.precision not in ("no", "bf16"):
+        return (
+            f"mixed_precision = {engine.precision}: the loop trains in float32 or bfloat16, since scores in a smaller "
+            "range overflow. Set mixed_precision: bf16 in the accelerate file."
+        )
+    if engine.precision == "bf16" and kind in ("one", "ddp"):
+        return (
+            f"mixed_precision = bf16 with {'one process' if kind == 'one' else 'DDP'}: training would compute in other "
+            'numbers than sampling. Set mixed_precision: "no", and model.dtype = bfloat16 with an adapter, or shard '
+            "with configs/accelerate/zero2.yaml."
+        )
+    if engine.precision == "bf16" and dtype != "bfloat16":
+        return (
+            f"mixed_precision = bf16 with model.dtype = {dtype}: the engine would turn the weights into bfloat16 while "
+            "the configuration says otherwise. Set model.dtype = bfloat16 (float32 weights are kept for the optimizer)."
+        )
+    if engine.precision == "no" and dtype == "bfloat16" and kind in ("zero2", "zero3", "fsdp2"):
+        return (
+            f"model.dtype = bfloat16 with mixed_precision = no under {kind}: no float32 weights would be kept for the "
+            "optimizer. Set mixed_precision: bf16 in the accelerate file."
+        )
+    return None
+
+
+def _lost_updates(config: RunConfig, engine: Engine) -> str | None:
+    rate = config.update.learning_rate
+    whole = config.model.lora is None and config.model.dtype == "bfloat16" and not engine.keeps_float32
+    if whole and rate < _LOST_IN_BFLOAT16:
+        return (
+            f"model.dtype = bfloat16 with update.learning_rate = {rate}: without float32 weights behind them most "
+            "updates are smaller than the last place of a weight and would be lost. Shard with "
+            "configs/accelerate/zero2.yaml (one GPU: --num_processes 1), train an adapter (model.lora), or set "
+            "model.dtype = float32."
+        )
+    return None
+
+
+def _server(config: RunConfig, engine: Engine) -> str | None:
+    if config.rollout.engine != "hf" and engine.world > 1:
+        return (
+            f"rollout.engine = {config.rollout.engine} with {engine.world} training processes: each of them would "
+            "give the servers its weights. Set rollout.engine = hf, or train in one process."
+        )
+    return None
