@@ -1,0 +1,102 @@
+"""How work is shared among ranks, and what is refused, without any process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.support.worlds import tiny_config
+from uec_vlm.batches import cut_for_ranks, cut_rollouts
+from uec_vlm.errors import ConfigError
+from uec_vlm.records import Prompt, Rollout, Sample
+from uec_vlm.trainer.combinations import Engine, refuse_combination
+from uec_vlm.trainer.ranks import Ranks
+
+SLOW: dict[str, Any] = {"update": {"learning_rate": 1e-6}}
+
+
+def _rollouts(lengths: list[list[int]]) -> list[Rollout]:
+    out = []
+    for number, group in enumerate(lengths):
+        sample = Sample(f"s{number}", "test", "", "")
+        prompt = Prompt(sample, "", torch.arange(5) + number, torch.zeros(0, 1), torch.zeros(0, 3, dtype=torch.long))
+        for length in group:
+            out.append(Rollout(prompt, "", torch.arange(length), torch.zeros(length), "stop", "regular", 1.0, 0))
+    return out
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 5, 8])
+def test_every_completion_is_dealt_once_and_all_ranks_make_as_many_forwards(ranks: int) -> None:
+    rollouts = _rollouts([[3, 9, 2], [4], [7, 7, 7, 7], [1, 1]])
+    cuts = cut_for_ranks(rollouts, budget=30, ranks=ranks)
+    assert sorted(place for parts in cuts for part in parts for place in part) == list(range(len(rollouts)))
+    assert len({len(parts) for parts in cuts}) == 1
+    assert len(cuts) == ranks
+
+
+def test_one_rank_gets_what_it_always_got() -> None:
+    rollouts = _rollouts([[3, 9, 2], [4], [7, 7, 7, 7]])
+    assert cut_for_ranks(rollouts, budget=30, ranks=1) == [cut_rollouts(rollouts, budget=30)]
+
+
+def test_tokens_are_dealt_evenly_and_a_prompt_stays_together() -> None:
+    rollouts = _rollouts([[10, 10]] * 8)
+    cuts = cut_for_ranks(rollouts, budget=10**6, ranks=4)
+    tokens = [sum(len(rollouts[place].completion_ids) for part in parts for place in part) for parts in cuts]
+    assert tokens == [40, 40, 40, 40]
+    for parts in cuts:
+        assert len({rollouts[place].prompt.sample.id for part in parts for place in part}) == 2
+
+
+def test_a_rank_with_nothing_still_makes_its_forwards() -> None:
+    cuts = cut_for_ranks(_rollouts([[4]]), budget=30, ranks=3)
+    assert sorted(cuts) == [[[]], [[]], [[0]]]
+
+
+def test_shares_are_strided_and_come_back_in_order() -> None:
+    assert [Ranks(rank, 3).mine(list("abcdefg")) for rank in range(3)] == [list("adg"), list("be"), list("cf")]
+    assert Ranks().spread([1, 2, 3], lambda part: [value * 10 for value in part]) == [10, 20, 30]
+
+
+@pytest.mark.parametrize(
+    ("engine", "above", "reason"),
+    [
+        (Engine("zero2", "fp16", 2), {}, "float32 or bfloat16"),
+        (Engine("one", "bf16", 1), {"model": {"dtype": "bfloat16"}}, "other numbers than sampling"),
+        (Engine("ddp", "bf16", 2), {"model": {"dtype": "bfloat16"}}, "other numbers than sampling"),
+        (Engine("zero3", "bf16", 2), {}, "would turn the weights into bfloat16"),
+        (Engine("fsdp2", "no", 2), {"model": {"dtype": "bfloat16"}}, "no float32 weights"),
+        (Engine("ddp", "no", 2), {"model": {"dtype": "bfloat16"}, **SLOW}, "would be lost"),
+    ],
+)
+def test_what_an_engine_cannot_train_with_is_refused_with_the_reason(
+    engine: Engine, above: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        refuse_combination(tiny_config("model", **above), engine)
+
+
+@pytest.mark.parametrize(
+    ("engine", "above"),
+    [
+        (Engine("one", "no", 1), {}),
+        (Engine("ddp", "no", 4), {"model": {"dtype": "bfloat16", "lora": {"rank": 4}}, **SLOW}),
+        (Engine("zero2", "bf16", 4), {"model": {"dtype": "bfloat16"}, **SLOW}),
+        (Engine("fsdp2", "bf16", 4), {"model": {"dtype": "bfloat16"}, **SLOW}),
+        (Engine("zero3", "no", 4), SLOW),
+    ],
+)  # fmt: skip
+def test_what_an_engine_can_train_with_passes(engine: Engine, above: dict[str, Any]) -> None:
+    refuse_combination(tiny_config("model", **above), engine)
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[3] / "configs" / "accelerate").glob("*.yaml")), ids=str)
+def test_every_accelerate_file_parses_as_accelerate_reads_it(path: Path) -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    config = load_config_from_file(str(path))
+    assert config.num_processes >= 1
+    assert config.mixed_precision in ("no", "bf16")
