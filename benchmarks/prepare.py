@@ -1,6 +1,6 @@
 """How long preparing Geometry3K takes, without grading, against reading and decoding the same pictures.
 
-    python benchmarks/prepare.py --source ../shared/data/geometry3k_raw
+    python -m benchmarks.prepare --source ../shared/data/geometry3k_raw
 
 Both sides run in this process in turn; the figures are medians of the runs after a first one that warms the file cache.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from benchmarks.common import IMAGES, Row, markdown, plot_bars, save_results
 from data_prep.prepare import prepare
 from data_prep.registry import DATASETS
 from data_prep.sources import open_source
@@ -60,9 +61,18 @@ def main() -> None:
         decoding.append(seconds(read_and_decode, arguments.source))
         preparing.append(seconds(prepare_without_grading, arguments.source))
     print(f"read and decode {decoding[0][2]} pictures; prepare {preparing[0][2]} rows without grading")
-    for place, clock in enumerate(("wall clock", "processor ")):
+    rows: list[Row] = []
+    for place, clock in enumerate(("wall clock", "processor")):
         decode, prepared = (statistics.median(run[place] for run in side) for side in (decoding, preparing))
-        print(f"{clock}: {decode:.3f} s and {prepared:.3f} s, ratio {prepared / decode:.2f} (target: at most 1.5)")
+        rows.append(
+            {"clock": clock, "read and decode, s": decode, "prepare, s": prepared, "ratio": prepared / decode,
+             "at most": 1.5}
+        )  # fmt: skip
+    print(markdown(rows))
+    settings = {"pictures": decoding[0][2], "rows": preparing[0][2], "runs": arguments.runs}
+    save_results("prepare", rows, settings=settings)
+    plot_bars(IMAGES / "prepare.png", rows, label="clock", series={"read and decode, s": "read and decode",
+              "prepare, s": "prepare"}, title="Preparing Geometry3K without grading", unit="seconds")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def grpo_trainer(
         dataloader_pin_memory=False,
         report_to="none",
         save_strategy="no",
-        logging_steps=1,
+        logging_strategy="no",
         disable_tqdm=True,
         seed=0,
     )

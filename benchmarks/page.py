@@ -1,0 +1,91 @@
+"""Writes docs/performance.md from the results of the benchmarks.
+
+    python -m benchmarks.page
+
+Each benchmark writes `benchmarks/results/<name>.json` and `docs/img/<name>.png`; the page shows all of them, with the
+machine that they were measured on. `NOTES` says what the figures mean, and what limits one that misses its target.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import IMAGES, RESULTS, ROOT, markdown
+
+PAGE = ROOT / "docs" / "performance.md"
+TITLES = {
+    "rollouts": "Rollouts against `generate`",
+    "vllm": "Rollouts against vLLM's CPU server",
+    "update": "One update against TRL",
+    "step": "A whole GRPO step against TRL",
+    "scoring": "Scoring tokens over a vocabulary of 151 936",
+    "scaling": "Cost against group size, image tokens and length",
+    "roofline": "Share of the machine's matrix-product rate",
+    "prepare": "Preparing Geometry3K",
+}
+NOTES = {
+    "update": "Each prompt and picture is read once and its completions attend to it; the gradients are those of TRL's "
+    "padded rows. Completions run in groups of similar length.",
+    "step": "Sampling, grading, scoring and update of one step, each trainer in its own loop. The targets are not "
+    "reached. Every rollout is scored once before the update, for entropy and old log-probabilities, though the first "
+    "update's own forward could serve where nothing is filtered: a sixth of the step. The update is the largest part. "
+    "Per trained token UEC's update is dearer because what it keeps comes from more prompts, each of which is read for "
+    "fewer completions.",
+    "scoring": "Positions by vocabulary are taken in blocks that stay in the processor's cache, forwards and "
+    "backwards; what is held beyond the inputs and their gradients does not grow with the positions.",
+    "roofline": "What is lost is, by the profile, attention (15 % of the time at a fraction of the products' rate), "
+    "the narrow products of the vision tower, and element-wise passes.",
+    "prepare": "Grading is switched off on our side; the pictures are the same files.",
+}
+
+
+def section(result: dict[str, Any]) -> str:
+    """A benchmark as a section of the page."""
+    name, settings = result["benchmark"], result["settings"]
+    parts = [f"## {TITLES[name]}", NOTES.get(name, ""), f"`python -m benchmarks.{name}`"]
+    plain = {key: value for key, value in settings.items() if not isinstance(value, (list, dict))}
+    parts.append("Settings: " + ", ".join(f"{key} {_shown(value)}" for key, value in plain.items()) + ".")
+    tables = {"": result["rows"], **{key: value for key, value in settings.items() if _is_table(value)}}
+    for title, rows in tables.items():
+        if rows:
+            parts += [f"{title.capitalize()}:" if title else "", markdown(rows)]
+    for stem in (name, f"performance_{name}"):
+        if (IMAGES / f"{stem}.png").exists():
+            parts.append(f"![{TITLES[name]}](img/{stem}.png)")
+    return "\n\n".join(part for part in parts if part)
+
+
+def page(folder: Path = RESULTS) -> str:
+    """The whole page, from the result files in a folder."""
+    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    order = [name for name in TITLES if name in found]
+    machines = {json.dumps(found[name]["machine"], sort_keys=True) for name in order}
+    lines = [
+        "# Performance",
+        "Made by `python -m benchmarks.page` from `benchmarks/results/*.json`; do not edit. Both sides of every "
+        "comparison ran in one process and in turn, warm; times are medians.",
+    ]
+    for machine in sorted(machines):
+        about = json.loads(machine)
+        lines.append("Measured on: " + ", ".join(f"{key} {value}" for key, value in about.items() if value) + ".")
+    return "\n\n".join([*lines, *(section(found[name]) for name in order)]) + "\n"
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
+
+
+def _shown(value: object) -> str:
+    return f"{value:.2g}" if isinstance(value, float) else str(value)
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(page(), encoding="utf-8")
+    print(PAGE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""A whole GRPO step against TRL's GRPOTrainer, and a UEC step against a GRPO step.
+
+    python -m benchmarks.step [--runs 5]
+
+Same folder, problems, prompts and completions per step, length limit, and reward (whether the tokens' sum is even), no
+reference, float32. Both trainers run their own loop, each step from sampling to the optimizer; the two loops advance in
+turn. The model is random, so most completions reach the limit on both sides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import IMAGES, TINY, Row, build_folder, make_samples, markdown, plot_bars, save_results
+from benchmarks.trl_side import grpo_trainer
+from uec_vlm.config import RunConfig, merge, parse_config, preset
+from uec_vlm.records import Judged, Rollout, Sample, Verdict
+from uec_vlm.trainer.build import build_circle, first_state, resolve
+from uec_vlm.trainer.loop import Turn, train
+
+NEW_TOKENS = 64
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table."""
+
+    prompts: int
+    completions: int
+    image_tokens: int
+    target: float
+
+
+CASES = (Case(24, 5, 16, 2.5), Case(8, 8, 144, 4.5))
+
+
+def judge(rollouts: Sequence[Rollout], *, modulus: int = 2) -> list[Judged]:
+    """Right where the sum of the token ids is divisible: a reward that varies in a group and costs nothing."""
+    judged = []
+    for rollout in rollouts:
+        right = int(rollout.completion_ids.sum()) % modulus == 0
+        verdict = Verdict(right, "exact" if right else "wrong", rollout.text)
+        judged.append(Judged(rollout, verdict, float(right), 1.0, float(right)))
+    return judged
+
+
+def even(completion_ids: Sequence[Sequence[int]], **_: Any) -> list[float]:
+    """The same as a reward function of TRL."""
+    return [float(sum(ids) % 2 == 0) for ids in completion_ids]
+
+
+def our_steps(
+    folder: Path, samples: Sequence[Sample], case: Case, algorithm: str, steps: int, *, modulus: int = 2
+) -> Iterator[Turn]:
+    """The training loop of this toolkit on these samples."""
+    own: dict[str, Any] = {
+        "run": {"name": "step", "steps": steps, "tensorboard": False},
+        "model": {"path": str(folder)},
+        "data": {
+            "train": {"kind": "geosynth", "count": 4},
+            "validation": {"kind": "geosynth", "count": 1},
+            "prompt": {"template": "{problem}", "max_tokens": 4096},
+        },
+        "rollout": {
+            "prompts_per_step": case.prompts,
+            "completions_per_prompt": case.completions,
+            "max_new_tokens": NEW_TOKENS,
+        },
+        "log": {"realised_dh_every": 0},
+    }
+    base = preset(algorithm)
+    base["objective"]["kl"] = {"name": "none"}
+    tree = merge(merge(base, {"algorithm": algorithm}), own)
+    circle, _ = build_circle(resolve(parse_config(tree, RunConfig, place="benchmark", name="step")))
+    return train(
+        replace(circle, judge=partial(judge, modulus=modulus), samples=samples), first_state(), last_step=steps
+    )
+
+
+class TrlSteps:
+    """TRL's own training loop, held between steps: it runs in a thread that waits for `next` after every step."""
+
+    def __init__(self, trainer: Any) -> None:
+        """Nothing runs until the first `next`."""
+        from transformers import TrainerCallback
+
+        self._go, self._done = threading.Semaphore(0), threading.Semaphore(0)
+        steps = self
+
+        class Hold(TrainerCallback):
+            def on_step_end(self, *arguments: Any, **_: Any) -> None:
+                steps._done.release()
+                steps._go.acquire()
+
+        trainer.add_callback(Hold())
+        self._thread = threading.Thread(target=self._run, args=(trainer,), daemon=True)
+        self._started = False
+
+    def _run(self, trainer: Any) -> None:
+        self._go.acquire()
+        trainer.train()
+        self._done.release()
+
+    def __next__(self) -> None:
+        if not self._started:
+            self._thread.start()
+            self._started = True
+        self._go.release()
+        self._done.acquire()
+
+
+def time_turns(sides: dict[str, Callable[[], object]], runs: int) -> dict[str, list[float]]:
+    """Seconds of `runs` steps of every side in turn, after one that is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for turn, (name, step) in itertools.product(range(runs + 1), sides.items()):
+        start = time.perf_counter()
+        step()
+        if turn:
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def against_trl(case: Case, runs: int) -> Row:
+    """One row: the same step by both."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = build_folder(Path(name), TINY)
+        samples = make_samples(case.prompts * (runs + 2), image_tokens=case.image_tokens)
+        turns, phases = our_steps(folder, samples, case, "grpo", runs + 1), []
+        trainer = grpo_trainer(
+            folder, samples, prompts=case.prompts, completions=case.completions, max_new_tokens=NEW_TOKENS,
+            reward=even, steps=runs + 2,
+        )  # fmt: skip
+        theirs = TrlSteps(trainer)
+        seconds = time_turns(
+            {"trl": lambda: next(theirs), "uec": lambda: phases.append(next(turns).report.row())}, runs
+        )
+    ours, peers = statistics.median(seconds["uec"]), statistics.median(seconds["trl"])
+    return {
+        "prompts x completions": f"{case.prompts} x {case.completions}",
+        "image tokens": case.image_tokens,
+        "TRL, s": peers,
+        "uec-vlm, s": ours,
+        "times faster": peers / ours,
+        "target": case.target,
+        **{
+            f"of it {phase}, s": statistics.median(row[f"time/{phase}"] for row in phases[1:])
+            for phase in ("rollout", "score", "update")
+        },
+    }
+
+
+def uec_against_grpo(case: Case, runs: int) -> list[Row]:
+    """A row for each algorithm: what it costs per token, on prompts of which many fail in every regular rollout."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = build_folder(Path(name), TINY)
+        samples = make_samples(case.prompts * (runs + 1), image_tokens=case.image_tokens)
+        steps = {a: our_steps(folder, samples, case, a, runs + 1, modulus=12) for a in ("grpo", "uec")}
+        found: dict[str, list[dict[str, float]]] = {name: [] for name in steps}
+        sides = {name: partial(lambda a: found[a].append(next(steps[a]).report.row()), name) for name in steps}
+        seconds = time_turns(sides, runs)
+    return [
+        {
+            "algorithm": name,
+            "step, s": statistics.median(seconds[name]),
+            "sampled tokens": _total(found[name][1:], "rollout/sampled_tokens"),
+            "decode, ms per sampled token": 1e3 * _ratio(found[name][1:], "time/decode", "rollout/sampled_tokens"),
+            "trained tokens": _total(found[name][1:], "update/tokens"),
+            "update, ms per trained token": 1e3 * _ratio(found[name][1:], "time/update", "update/tokens"),
+        }
+        for name in steps
+    ]
+
+
+def _total(rows: Sequence[dict[str, float]], name: str) -> float:
+    return sum(row.get(name, 0.0) for row in rows)
+
+
+def _ratio(rows: Sequence[dict[str, float]], above: str, below: str) -> float:
+    return _total(rows, above) / _total(rows, below)
+
+
+def main() -> None:
+    """Time, print, plot and save."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5, help="timed steps of each side, in turn (default 5)")
+    arguments = parser.parse_args()
+    rows = [against_trl(case, arguments.runs) for case in CASES]
+    print(markdown(rows), "\n")
+    algorithms = uec_against_grpo(CASES[0], arguments.runs)
+    print(markdown(algorithms))
+    settings = {"model": TINY.name, "new tokens": NEW_TOKENS, "runs": arguments.runs, "UEC against GRPO": algorithms}
+    save_results("step", rows, settings=settings)
+    plot_bars(
+        IMAGES / "step.png", rows, label="prompts x completions",
+        series={"TRL, s": "TRL GRPOTrainer", "uec-vlm, s": "uec-vlm"}, title="A whole GRPO step", unit="seconds",
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
