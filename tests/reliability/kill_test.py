@@ -11,6 +11,8 @@ fall anywhere; every fourth run is killed twice. SIGKILL cannot be caught: nothi
 from __future__ import annotations
 
 import argparse
+import functools
+import json
 import os
 import random
 import shutil
@@ -18,8 +20,9 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,20 +68,20 @@ def main() -> None:
     parser.add_argument("--stops", type=int, default=2, help="runs that are asked to end by SIGTERM")
     parser.add_argument("--steps", type=int, default=6, help="of each run")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1, help="trials at the same time")
     parser.add_argument("--out", type=Path, help="a page whose part between the marks is replaced")
     asked = parser.parse_args()
     board = Board()
     load(board)
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), board, random.Random(asked.seed), steps=asked.steps)
-        trials: list[Trial] = []
-        while (left := asked.kills - sum(len(trial.kills) for trial in trials)) > 0:
-            trials.append(bench.trial(len(trials), kills_left=left))
-            print(_lines(trials[-1], len(trials)), flush=True)
-        for _ in range(asked.stops):
-            trials.append(bench.trial(len(trials), kills_left=1, number=signal.SIGTERM))
-            print(_lines(trials[-1], len(trials)), flush=True)
-    text = table(trials, seed=asked.seed)
+        shares = [(asked.kills + job) // asked.jobs for job in range(asked.jobs)]
+        stops = [(asked.stops + job) // asked.jobs for job in range(asked.jobs)]
+        parts = _in_children(
+            [functools.partial(bench.share, job, shares[job], stops[job]) for job in range(asked.jobs)]
+        )
+        trials = [trial for part in parts for trial in part]
+    text = table(trials, arguments=" ".join(sys.argv[1 : sys.argv.index("--out")] if asked.out else sys.argv[1:]))
     print(text)
     if asked.out is not None:
         before, _, rest = asked.out.read_text(encoding="utf-8").partition(MARK)
@@ -91,7 +94,7 @@ class Bench:
     """The undisturbed run, and trials against it."""
 
     def __init__(self, folder: Path, board: Board, chance: random.Random, *, steps: int) -> None:
-        self.folder, self.board, self.chance, self.steps = folder, board, chance, steps
+        self.folder, self.board, self.chance, self.steps, self.job = folder, board, chance, steps, 0
         board.clear()
         start = time.perf_counter()
         ending = self._train(folder / "undisturbed")
@@ -100,9 +103,23 @@ class Bench:
         self.entered, self.took = board.entered.copy(), board.seconds.copy()
         _refuse_idle(RunFolder(folder / "undisturbed").metrics())
 
+    def share(self, job: int, kills: int, stops: int) -> list[Trial]:
+        """The trials of one job, in a process of its own."""
+        self.board.renew()
+        self.chance, self.job = random.Random(self.chance.getrandbits(32) + job), job
+        trials: list[Trial] = []
+        first = job * (len(AIMED) // 2)  # the jobs aim at different phases first
+        while (left := kills - sum(len(trial.kills) for trial in trials)) > 0:
+            trials.append(self.trial(first + len(trials), kills_left=left))
+            print(_lines(trials[-1], len(trials)), flush=True)
+        for _ in range(stops):
+            trials.append(self.trial(first + len(trials), kills_left=1, number=signal.SIGTERM))
+            print(_lines(trials[-1], len(trials)), flush=True)
+        return trials
+
     def trial(self, place: int, *, kills_left: int, number: int = signal.SIGKILL) -> Trial:
         """A run that is struck, resumed until it ends, and compared. number: of the signal."""
-        path = self.folder / f"trial_{place}"
+        path = self.folder / f"trial_{self.job}_{place}"
         kills: list[Kill] = []
         wanted = min(kills_left, 2 if place % 4 == 3 else 1)
         while True:
@@ -139,7 +156,33 @@ class Bench:
     def _train(self, path: Path, strike: Callable[[int], None] | None = None) -> Ending:
         quickstart = str(config_folder() / "quickstart.yaml")
         arguments = ["train", quickstart, f"run.dir={path}", f"run.steps={self.steps}", *SETTINGS, "--resume", "auto"]
-        return run(arguments, self.folder / "log.txt", strike or (lambda pid: None))
+        return run(arguments, self.folder / f"log_{self.job}.txt", strike or (lambda pid: None))
+
+
+def _in_children(jobs: Sequence[Callable[[], list[Trial]]]) -> list[list[Trial]]:
+    """What the jobs return, each run in a process forked from this one."""
+    children = []
+    for job in jobs:
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                os.write(writer, json.dumps([asdict(trial) for trial in job()]).encode())
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+        os.close(writer)
+        children.append((child, reader))
+    found = []
+    for child, reader in children:
+        with os.fdopen(reader) as answer:
+            rows = json.loads(answer.read() or "null")
+        assert os.waitpid(child, 0)[1] == 0, "a job failed"
+        found.append([Trial(tuple(Kill(**kill) for kill in row["kills"]), tuple(row["differences"])) for row in rows])
+    return found
 
 
 def differences(one: Path, other: Path, *, checkpoints: str = "*") -> list[str]:
@@ -153,19 +196,20 @@ def differences(one: Path, other: Path, *, checkpoints: str = "*") -> list[str]:
     return found + [name for name in names if (one / name).read_bytes() != (other / name).read_bytes()]
 
 
-def table(trials: list[Trial], *, seed: int) -> str:
-    """The trials as Markdown."""
-    kills = sum(kill.aim != "SIGTERM" for trial in trials for kill in trial.kills)
-    equal = sum(not trial.differences for trial in trials)
+def table(trials: Sequence[Trial], *, arguments: str) -> str:
+    """The trials as Markdown, without those that had ended before they were struck."""
+    struck = [trial for trial in trials if trial.kills]
+    kills = sum(kill.aim != "SIGTERM" for trial in struck for kill in trial.kills)
+    equal = sum(not trial.differences for trial in struck)
     lines = [
-        f"{kills} kills in {len(trials)} runs (`--kills {kills} --seed {seed}`); {equal} of {len(trials)} runs ended "
+        f"{kills} kills in {len(struck)} runs (`{arguments}`); {equal} of {len(struck)} runs ended "
         "with metrics, evaluations, dumps, weights, optimizer moments, queue and replay buffer bit-equal to the "
         "undisturbed run.",
         "",
         "| run | aimed at | killed inside | rows logged | then | in the end |",
         "|---|---|---|---|---|---|",
     ]
-    return "\n".join([*lines, *(_lines(trial, n) for n, trial in enumerate(trials, start=1))]) + "\n"
+    return "\n".join([*lines, *(_lines(trial, n) for n, trial in enumerate(struck, start=1))]) + "\n"
 
 
 def _lines(trial: Trial, number: int) -> str:

@@ -21,6 +21,10 @@ class Board:
     """Shared memory: which phase the victim is in, how often each was entered, and how long it took in all."""
 
     def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Takes memory of its own: what was shared with other processes until now no longer is."""
         memory = mmap.mmap(-1, 4096)  # shared with forked children
         self.now = np.frombuffer(memory, dtype=np.uint8, count=1, offset=0)
         self.entered = np.frombuffer(memory, dtype=np.uint32, count=len(PHASES), offset=64)
