@@ -30,13 +30,13 @@ STARTER = "starter"
 
 
 class RunSection(Section):
-    """Where the run is written and what makes it reproducible."""
+    """Where the run is written and what makes it reproducible. trackers: who is sent the numbers as they come."""
 
     name: str = "run"
     dir: str | None = None
     seed: Count = 0
     steps: Positive = 100
-    tensorboard: bool = True
+    trackers: tuple[Literal["tensorboard", "wandb", "trackio", "mlflow"], ...] = ("tensorboard",)
 
 
 class LoraSection(Section):
@@ -212,7 +212,11 @@ class UpdateSection(Section):
 
 
 class EvaluateSection(Section):
-    """On the validation split every `every` steps (0: only at the start and the end); on test once, at the end."""
+    """On the validation split every `every` steps (0: only at the start and the end); on test once, at the end.
+
+    controls: wrong pictures that are shown too, on both splits at the start and the end; controls_every: on validation
+    also at the evaluated steps that are multiples of it (0: at none).
+    """
 
     every: Count = 0
     validation_problems: Positive = 100
@@ -220,13 +224,20 @@ class EvaluateSection(Section):
     test_problems: Positive | None = None
     test_samples: Positive = 4
     temperature: Annotated[float, Field(ge=0.0, le=5.0)] = 1.0
+    controls: tuple[Literal["blank", "shuffled", "none"], ...] = ("shuffled",)
+    controls_every: Count = 0
 
 
 class LogSection(Section):
-    """What the run folder keeps. rollouts_every 0 writes none; realised_dh_every 0 measures none."""
+    """What the run folder keeps. rollouts_every 0 writes none; realised_dh_every 0 measures none.
+
+    rollouts_per_step: rows of a dump, at most. rollouts_mib: of all dumps with their pictures; where it is near, a dump
+    keeps fewer rows.
+    """
 
     rollouts_every: Count = 10
     rollouts_per_step: Positive = 64
+    rollouts_mib: Positive = 1024
     realised_dh_every: Count = 10
     realised_dh_rollouts: Positive = 64
 

@@ -13,7 +13,6 @@ report/                 what `uec-vlm report` draws
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import platform
@@ -29,7 +28,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from uec_vlm.durable import append_line, read_lines, write_bytes, write_text
+from uec_vlm.dumps import dump_files, read_dumps, step_of_dump, write_dump
+from uec_vlm.durable import append_line, read_lines, write_text
 from uec_vlm.errors import RunError
 from uec_vlm.metrics import check_row
 
@@ -88,35 +88,17 @@ class RunFolder:
             if int(dump.stem.removeprefix("step_")) > step:
                 dump.unlink()
 
-    def write_rollouts(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Writes the trajectories of a step. A row's `images` (bytes) are stored once and replaced by their names."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        folder = self.path / "rollouts"
-        stored = [{**row, "images": [self._store(image) for image in row["images"]]} for row in rows]
-        folder.mkdir(parents=True, exist_ok=True)
-        whole = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(stored), whole)
-        write_bytes(folder / f"step_{step:06d}.parquet", whole.getvalue())
+    def write_rollouts(
+        self, step: int, rows: Sequence[Mapping[str, Any]], *, budget: int | None = None, dumps_left: int = 0
+    ) -> int:
+        """Writes the trajectories of a step; see `uec_vlm.dumps.write_dump`."""
+        return write_dump(self.path / "rollouts", step, rows, budget=budget, dumps_left=dumps_left)
 
     def rollouts(self, step: int | None = None) -> list[dict[str, Any]]:
         """The trajectories dumped at a step (None: the newest dump); an empty list if there are none."""
-        import pyarrow.parquet as pq
-
-        files = sorted((self.path / "rollouts").glob("step_*.parquet"))
-        if step is not None:
-            files = [file for file in files if int(file.stem.removeprefix("step_")) == step]
-        rows: list[dict[str, Any]] = pq.read_table(files[-1]).to_pylist() if files else []
-        return rows
-
-    def _store(self, image: bytes) -> str:
-        name = hashlib.sha256(image).hexdigest()[:20]
-        target = self.path / "rollouts" / "images" / name
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(target, image)
-        return f"images/{name}"
+        steps = [step_of_dump(file) for file in dump_files(self.path / "rollouts")]
+        wanted = steps[-1:] if step is None else [step]
+        return read_dumps(self.path / "rollouts", steps=wanted)
 
 
 def open_run(path: str | Path, *, resume: bool, config_yaml: str, anew: bool = False) -> RunFolder:

@@ -21,12 +21,15 @@ MAY_IMPORT = {
     "sections": {"errors"},
     "engine_sections": {"sections"},
     "config": {"errors", "sections", "engine_sections"},
-    "runlog": {"errors", "metrics", "durable"},
+    "dumps": {"durable"},
+    "runlog": {"errors", "metrics", "dumps", "durable"},
     **dict.fromkeys(EVERY_STATION, COMMON),
     "geosynth": {"records", "errors"},
     "integrations": {"verifier", "records", "errors"},
-    "reports": {"metrics", "runlog", "errors"},
-    "trainer": COMMON | EVERY_STATION | {"config", "engine_sections", "durable", "runlog", "geosynth", "reports"},
+    "reports": {"metrics", "runlog", "dumps", "errors"},
+    "trainer": COMMON
+    | EVERY_STATION
+    | {"config", "dumps", "engine_sections", "durable", "runlog", "geosynth", "reports"},
     "study": {"errors", "sections", "metrics", "config", "durable", "runlog", "reports"},
     # preflight asks `trainer.build` for the very stations that a run would use
     "preflight": COMMON | EVERY_STATION | {"config", "runlog", "geosynth", "trainer"},

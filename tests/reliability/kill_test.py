@@ -31,7 +31,7 @@ from uec_vlm.config import config_folder
 from uec_vlm.runlog import RunFolder
 
 SETTINGS = (
-    "run.tensorboard=false",
+    "run.trackers=[]",
     "data.train.count=10", "data.train.families=[linear_pair, vertical_angles, parallel_lines, rectangle_area]",
     "rollout.prompts_per_step=4", "rollout.completions_per_prompt=4", "rollout.max_new_tokens=56",
     "objective.exploration.completions=4", "objective.replay.every=2", "objective.replay.size=0.5",

@@ -13,7 +13,7 @@ from uec_vlm.trainer.build import build_circle, resolve
 from uec_vlm.trainer.circle import Circle
 
 TINY: dict[str, Any] = {
-    "run": {"name": "tiny", "steps": 4, "tensorboard": False},
+    "run": {"name": "tiny", "steps": 4, "trackers": []},
     "data": {
         "train": {"kind": "geosynth", "count": 40},
         "validation": {"kind": "geosynth", "count": 4},

@@ -21,13 +21,18 @@ from uec_vlm.records import Judged, Source, Trajectory
 class Choice:
     """Which completions of a group are kept, before anything is scored for them.
 
-    advantages: of all G. kept: True stays. dropped: how many went, by reason ("no_advantage", "below_threshold",
-    "truncated"). The advantage of a truncated completion is 0 where retention masks it.
+    advantages: of all G. kept: True stays. reasons: why each of the others went ("no_advantage", "below_threshold",
+    "truncated"), by its place. The advantage of a truncated completion is 0 where retention masks it.
     """
 
     advantages: Float[Tensor, " G"]
     kept: Bool[Tensor, " G"]
-    dropped: Mapping[str, int]
+    reasons: Mapping[int, str]
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """How many went, by reason."""
+        return dict(Counter(self.reasons.values()))
 
     @property
     def indices(self) -> list[int]:
@@ -37,11 +42,20 @@ class Choice:
 
 @dataclass(frozen=True)
 class Selection:
-    """The trajectories of a group, with the advantages of all G and what was dropped by reason (see `Choice`)."""
+    """The trajectories of a group, with the choice that they come from."""
 
     kept: list[Trajectory]
-    advantages: Float[Tensor, " G"]
-    dropped: Mapping[str, int]
+    choice: Choice
+
+    @property
+    def advantages(self) -> Float[Tensor, " G"]:
+        """Of all G."""
+        return self.choice.advantages
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """How many went, by reason."""
+        return self.choice.dropped
 
 
 def group_rewards(
@@ -103,11 +117,14 @@ def choose(
     if settings_of(retain).get("truncated_answers") == "mask":
         advantages = advantages.masked_fill(truncated, 0.0)
     kept_if_finished = retain(advantages, accuracies, torch.zeros_like(truncated)) if truncated.any() else kept
-    dropped: Counter[str] = Counter()
-    for stays, would_stay, value in zip(kept.tolist(), kept_if_finished.tolist(), advantages.tolist(), strict=True):
-        if not stays:
-            dropped["truncated" if would_stay else "no_advantage" if value == 0.0 else "below_threshold"] += 1
-    return Choice(advantages, kept, dict(dropped))
+    reasons = {
+        place: "truncated" if would_stay else "no_advantage" if value == 0.0 else "below_threshold"
+        for place, (stays, would_stay, value) in enumerate(
+            zip(kept.tolist(), kept_if_finished.tolist(), advantages.tolist(), strict=True)
+        )
+        if not stays
+    }
+    return Choice(advantages, kept, reasons)
 
 
 def make_trajectories(
@@ -157,7 +174,7 @@ def group_trajectories(
     rewards = torch.cat([own, others])
     choice = choose(group, source=source, objective=objective, union_with=union_with, rewards=rewards, limit=limit)
     kept = make_trajectories(group, choice, source=source, objective=objective, step=step, old_logprobs=old_logprobs)
-    return Selection(kept, choice.advantages, choice.dropped)
+    return Selection(kept, choice)
 
 
 def refresh(trajectory: Trajectory, old_logprobs: Float[Tensor, " T"], *, objective: Objective) -> Trajectory:

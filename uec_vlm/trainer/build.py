@@ -293,6 +293,9 @@ def _held_out(config: RunConfig, split: str, samples: Sequence[Sample]) -> HeldO
         temperature=evaluate.temperature,
         max_new_tokens=config.rollout.max_new_tokens,
         seed=config.run.seed,
+        controls=evaluate.controls,
+        controls_every=evaluate.controls_every if validation else 1,
+        last_step=config.run.steps,
     )
     return HeldOut(_first(samples, count), settings)
 

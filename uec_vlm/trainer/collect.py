@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -53,13 +53,15 @@ class Group:
 class Chosen:
     """A group after retention: what was kept of it, and the scores of those completions that were scored.
 
-    rewards: after the objective's shaping; what the advantages are made of.
+    rewards: after the objective's shaping; what the advantages are made of. reasons: why each of the others was
+    dropped, by its place in the group.
     """
 
     group: Group
     rewards: Tensor
     advantages: Tensor
     kept: dict[int, Trajectory]
+    reasons: Mapping[int, str]
     scores: dict[int, SequenceScores]
 
 
@@ -210,7 +212,14 @@ def _chosen(
     kept = make_trajectories(
         group.judged, choice, source=group.source, objective=circle.objective, step=step, old_logprobs=old
     )
-    return Chosen(group, rewards, choice.advantages, dict(zip(choice.indices, kept, strict=True)), scores)
+    by_place = dict(zip(choice.indices, kept, strict=True))
+    return Chosen(group, rewards, choice.advantages, by_place, choice.reasons, scores)
+
+
+def set_aside(chosen: Chosen) -> Chosen:
+    """The group without anything kept: dynamic sampling drew others in its place."""
+    reasons = dict.fromkeys(range(len(chosen.group.judged)), "dynamic_sampling")
+    return replace(chosen, kept={}, reasons=reasons)
 
 
 def _next_groups(circle: Circle, drawn: int, report: StepReport) -> tuple[list[Group], int]:

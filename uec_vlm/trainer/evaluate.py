@@ -1,15 +1,20 @@
-"""Evaluation: the training's own prompts, pixel limits, engine and grader, on problems it does not train on."""
+"""Evaluation: the training's own prompts, pixel limits, engine and grader, on problems it does not train on.
+
+Beside the real pictures it can show wrong ones (`uec_vlm.trainer.controls`): whether the policy looks is measured, not
+believed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from uec_vlm.metrics import StepReport
 from uec_vlm.records import Judged, Prompt, Rollout, Sample
-from uec_vlm.reports.statistics import pass_at_k
+from uec_vlm.reports.statistics import format_gain, pass_at_k
 from uec_vlm.rollouts import RolloutEngine, SamplingSettings
+from uec_vlm.trainer.controls import CONTROLS
 from uec_vlm.trainer.ranks import ALONE, Ranks
 from uec_vlm.trainer.seeds import seed_for
 
@@ -18,13 +23,25 @@ _PROMPTS_AT_ONCE = 32
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How one split is evaluated. temperature 0 is greedy; the seeds do not depend on the step, so that runs pair."""
+    """How one split is evaluated. temperature 0 is greedy; the seeds do not depend on the step, so that runs pair.
+
+    controls: keys of `CONTROLS`. controls_every: they are measured at step 0, at `last_step`, and at the multiples of
+    this (0: nowhere else).
+    """
 
     split: str
     samples: int
     temperature: float
     max_new_tokens: int
     seed: int
+    controls: tuple[str, ...] = ()
+    controls_every: int = 0
+    last_step: int = 0
+
+    def controls_at(self, step: int) -> tuple[str, ...]:
+        """The controls that belong to the evaluation of this step."""
+        due = step in (0, self.last_step) or (self.controls_every > 0 and step % self.controls_every == 0)
+        return self.controls if due else ()
 
 
 @dataclass(frozen=True)
@@ -36,8 +53,23 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
+class Counts:
+    """Completions of each problem: right ones, well-formed ones, those that are both; and all tokens."""
+
+    ids: tuple[str, ...]
+    correct: tuple[int, ...]
+    formatted: tuple[int, ...]
+    correct_formatted: tuple[int, ...]
+    tokens: int
+
+
+@dataclass(frozen=True)
 class Evaluation:
-    """Right answers among `samples` completions, and well-formed ones, for each problem."""
+    """Right answers among `samples` completions, and well-formed ones, for each problem.
+
+    correct_formatted: completions that are both. controls: the counts of the same problems with wrong pictures, those
+    that have pictures, by the name of the control.
+    """
 
     split: str
     step: int
@@ -46,7 +78,9 @@ class Evaluation:
     ids: tuple[str, ...]
     correct: tuple[int, ...]
     formatted: tuple[int, ...]
+    correct_formatted: tuple[int, ...]
     tokens: int
+    controls: Mapping[str, Counts] = field(default_factory=dict)
 
     @property
     def accuracies(self) -> list[float]:
@@ -57,8 +91,11 @@ class Evaluation:
         """As a row of `evaluations.jsonl`."""
         return asdict(self)
 
-    def report(self, report: StepReport) -> None:
-        """Adds `eval/...` to the report of a step: pass@1, pass@k for powers of two, format, length."""
+    def report(self, report: StepReport, *, base: Mapping[str, Any] | None = None) -> None:
+        """Adds `eval/...` to the report of a step: pass@1, pass@k for powers of two, format, length, controls.
+
+        base: the row of the untouched model, against which the gain and the format's part in it are taken.
+        """
         completions = len(self.ids) * self.samples
         k = 1
         while k <= self.samples:
@@ -66,6 +103,21 @@ class Evaluation:
             k *= 2
         report.add("eval/format", sum(self.formatted), completions)
         report.add("eval/completion_length", self.tokens, completions)
+        for name, counts in self.controls.items():
+            report.add(f"eval/control_{name}", sum(counts.correct), len(counts.ids) * self.samples)
+        if "shuffled" in self.controls:
+            self._report_reliance(report, self.controls["shuffled"])
+        if base is not None:
+            gain = format_gain(base, self.row())
+            report.add("eval/gain", gain.total)
+            report.add("eval/gain_by_format", gain.by_format)
+
+    def _report_reliance(self, report: StepReport, wrong: Counts) -> None:
+        """On the problems of the control: accuracy with the true picture over, and minus, that with the wrong one."""
+        known = dict(zip(self.ids, self.correct, strict=True))
+        true, shuffled = sum(known[name] for name in wrong.ids), sum(wrong.correct)
+        report.add("eval/image_reliance", true, shuffled)
+        report.add("eval/image_gain", true - shuffled, len(wrong.ids) * self.samples)
 
 
 def evaluate(
@@ -78,39 +130,50 @@ def evaluate(
     judge: Callable[[Sequence[Rollout]], list[Judged]],
     ranks: Ranks = ALONE,
 ) -> Evaluation:
-    """Samples every problem `settings.samples` times and counts; the ranks share the work. The model is not changed."""
+    """Samples every problem `settings.samples` times and counts, with wrong pictures too where the step asks for it.
 
-    def work(part: Sequence[Sample]) -> list[tuple[int, int, int]]:
-        return [_counts(judge(group)) for group in _answers(part, settings, engine, render)]
-
-    ids: list[str] = []
-    correct: list[int] = []
-    formatted: list[int] = []
-    tokens = 0
-    at_once = _PROMPTS_AT_ONCE * ranks.world
-    for start in range(0, len(samples), at_once):
-        part = [samples[i] for i in range(start, min(start + at_once, len(samples)))]
-        for sample, (right, formed, sampled) in zip(part, ranks.spread(part, work), strict=True):
-            ids.append(sample.id)
-            correct.append(right)
-            formatted.append(formed)
-            tokens += sampled
+    The ranks share the work, and the model is not changed. A control has the seeds of the problems it is made of, so that it pairs with them.
+    """
+    bench = (settings, engine, render, judge, ranks)
+    true = _count(samples, *bench)
+    controls = {name: _count(CONTROLS[name](list(samples)), *bench) for name in settings.controls_at(step)}
     return Evaluation(
-        settings.split,
-        step,
-        settings.samples,
-        settings.temperature,
-        tuple(ids),
-        tuple(correct),
-        tuple(formatted),
-        tokens,
+        split=settings.split,
+        step=step,
+        samples=settings.samples,
+        temperature=settings.temperature,
+        controls={name: counts for name, counts in controls.items() if counts.ids},
+        **{name: getattr(true, name) for name in ("ids", "correct", "formatted", "correct_formatted", "tokens")},
     )
 
 
-def _counts(judged: Sequence[Judged]) -> tuple[int, int, int]:
-    """Right and well-formed completions, and tokens, of one problem."""
-    tokens = sum(len(item.rollout.completion_ids) for item in judged)
-    return int(sum(item.accuracy for item in judged)), int(sum(item.format for item in judged)), tokens
+def _count(
+    samples: Sequence[Sample],
+    settings: EvaluationSettings,
+    engine: RolloutEngine,
+    render: Callable[[Sample], Prompt],
+    judge: Callable[[Sequence[Rollout]], list[Judged]],
+    ranks: Ranks,
+) -> Counts:
+    def work(part: Sequence[Sample]) -> list[tuple[str, int, int, int, int]]:
+        groups = _answers(part, settings, engine, render)
+        return [_row(sample, judge(group)) for sample, group in zip(part, groups, strict=True)]
+
+    rows: list[tuple[str, int, int, int, int]] = []
+    at_once = _PROMPTS_AT_ONCE * ranks.world
+    for start in range(0, len(samples), at_once):
+        part = [samples[i] for i in range(start, min(start + at_once, len(samples)))]
+        rows += ranks.spread(part, work)
+    ids, correct, formatted, both, tokens = zip(*rows, strict=True) if rows else ((), (), (), (), ())
+    return Counts(ids, correct, formatted, both, sum(tokens))
+
+
+def _row(sample: Sample, judged: Sequence[Judged]) -> tuple[str, int, int, int, int]:
+    """Id of a problem; its right, well-formed and right and well-formed completions; their tokens."""
+    right = sum(int(item.accuracy) for item in judged)
+    formatted = sum(int(item.format) for item in judged)
+    both = sum(int(item.accuracy * item.format) for item in judged)
+    return sample.id, right, formatted, both, sum(len(item.rollout.completion_ids) for item in judged)
 
 
 def _answers(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import Any
 
 from uec_vlm.metrics import StepReport
@@ -12,9 +13,10 @@ from uec_vlm.objective import draw as draw_replay
 from uec_vlm.objective import due, push, take_batches
 from uec_vlm.records import Trajectory
 from uec_vlm.trainer.circle import Circle
-from uec_vlm.trainer.collect import Chosen, choose_extra, choose_regular, explore, sample_regular
-from uec_vlm.trainer.dump import dump_rows
+from uec_vlm.trainer.collect import Chosen, choose_extra, choose_regular, explore, sample_regular, set_aside
+from uec_vlm.trainer.dump import Replayed, dump_rows
 from uec_vlm.trainer.observe import observe_regular, realised_dh, report_state
+from uec_vlm.trainer.scoring import SequenceScores
 from uec_vlm.trainer.seeds import generator_for, set_global_generators
 from uec_vlm.trainer.state import TrainState
 from uec_vlm.trainer.timing import timed
@@ -23,16 +25,21 @@ from uec_vlm.trainer.update import Work, refreshed, update
 
 @dataclass(frozen=True)
 class Turn:
-    """What one step leaves behind: the state after it, its measurements, its groups after retention."""
+    """What one step leaves behind: the state after it, its measurements, its groups after retention, its replay.
+
+    tokenizer: of the policy, for the text of each token.
+    """
 
     state: TrainState
     report: StepReport
     chosen: tuple[Chosen, ...]
+    replayed: tuple[Replayed, ...]
+    tokenizer: Any = field(repr=False)
 
     @property
     def rows(self) -> list[Mapping[str, Any]]:
-        """The rollouts of the step as rows of a dump; made anew at each call, since few steps are dumped."""
-        return dump_rows(self.chosen, step=self.state.step)
+        """The trajectories of the step as rows of a dump; made anew at each call, since few steps are dumped."""
+        return dump_rows(self.chosen, self.replayed, step=self.state.step, tokenizer=self.tokenizer)
 
 
 def train(circle: Circle, state: TrainState, *, last_step: int) -> Iterator[Turn]:
@@ -46,19 +53,19 @@ def train(circle: Circle, state: TrainState, *, last_step: int) -> Iterator[Turn
         controller = circle.objective.controller(state.controller, entropy)
         extra, history = explore(circle, groups, controller=controller, history=state.history, step=step, report=report)
         regular = choose_regular(circle, groups, scores, step=step, report=report)
-        chosen = [regular[place] for place in trainable]
+        regular = [one if place in trainable else set_aside(one) for place, one in enumerate(regular)]
         explored = choose_extra(circle, extra, regular, step=step, report=report)
-        queue = (*state.queue, *(t for group in (*chosen, *explored) for t in group.kept.values()))
+        queue = (*state.queue, *(t for group in (*regular, *explored) for t in group.kept.values()))
         state = replace(state, step=step, drawn=drawn, queue=queue, controller=controller, history=history)
         before = state.optimizer_steps
-        state = _replay(circle, _train_queue(circle, state, report), report)
+        state, replayed = _replay(circle, _train_queue(circle, state, report), report)
         report.add("update/optimizer_steps", state.optimizer_steps - before)
         with timed(report, "sync"):
             circle.refill_engine(state.optimizer_steps)
         realised_dh(circle, groups, scores, step=step, report=report)
         report_state(circle, state, report)
         report.add("time/step", time.perf_counter() - started)
-        yield Turn(state, report, (*regular, *explored))
+        yield Turn(state, report, (*regular, *explored), replayed, circle.policy.tokenizer)
 
 
 def _train_queue(circle: Circle, state: TrainState, report: StepReport) -> TrainState:
@@ -70,7 +77,7 @@ def _train_queue(circle: Circle, state: TrainState, report: StepReport) -> Train
         return state
     if circle.objective.old_logprobs.queue == "recomputed":
         with timed(report, "score"):
-            renewed = iter(refreshed(circle, [t for t in batch if _waited(t, state)]))
+            renewed = iter(refreshed(circle, [t for t in batch if _waited(t, state)])[0])
             batch = [next(renewed) if _waited(t, state) else t for t in batch]
     with timed(report, "update"):
         work = Work(batch, "train", state.step, state.optimizer_steps, state.controller)
@@ -87,19 +94,23 @@ def _waited(trajectory: Trajectory, state: TrainState) -> bool:
     return trajectory.judged.rollout.policy_version != state.optimizer_steps
 
 
-def _replay(circle: Circle, state: TrainState, report: StepReport) -> TrainState:
-    """The stabilizer: at intervals, one more update on trajectories of high advantage."""
+def _replay(circle: Circle, state: TrainState, report: StepReport) -> tuple[TrainState, tuple[Replayed, ...]]:
+    """The stabilizer: at intervals, one more update on trajectories of high advantage; returns them too."""
     settings = circle.objective.replay_settings
     if not circle.objective.replays or not due(state.step - 1, settings, scale=state.controller.replay_scale):
-        return state
+        return state, ()
     unit = circle.settings.prompts * circle.settings.completions
     generator = generator_for(circle.settings.seed, "replay", state.step)
     drawn, buffer = draw_replay(state.replay, unit=unit, step=state.step, generator=generator, settings=settings)
     if not drawn:
-        return replace(state, replay=buffer)
+        return replace(state, replay=buffer), ()
+    scores: list[SequenceScores] = []
     with timed(report, "replay"):
         if settings.old_logprobs == "recomputed":
-            drawn = refreshed(circle, drawn)
+            drawn, scores = refreshed(circle, drawn)
         work = Work(drawn, "replay", state.step, state.optimizer_steps, state.controller)
         done = update(circle, work, report)
-    return replace(state, replay=buffer, optimizer_steps=state.optimizer_steps + done)
+    for item in scores:
+        report.add("replay/entropy", float(item.entropy.sum()), len(item.entropy))
+    replayed = tuple(Replayed(*pair) for pair in zip_longest(drawn, scores))
+    return replace(state, replay=buffer, optimizer_steps=state.optimizer_steps + done), replayed

@@ -21,7 +21,7 @@ Resume = Literal["newest", "auto"]
 # What may differ between a run and its continuation: how long it goes, how often it saves, where it lies, and how much
 # memory it takes (which changes a number by no more than the order of a sum does).
 _MAY_CHANGE = (
-    "run.steps", "run.dir", "run.tensorboard", "checkpoint.every", "checkpoint.keep_last", "checkpoint.keep_best",
+    "run.steps", "run.dir", "run.trackers", "checkpoint.every", "checkpoint.keep_last", "checkpoint.keep_best",
     "log.rollouts_every", "log.rollouts_per_step", "update.max_skipped", "update.micro_batch_tokens",
     "rollout.batch_tokens", "model.gradient_checkpointing", "data.prompt_cache",
     # Which servers sample, and how patiently, is no part of the experiment.

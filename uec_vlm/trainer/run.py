@@ -7,12 +7,11 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
-from torch.utils.tensorboard import SummaryWriter
 
 from uec_vlm.config import RunConfig, dump_config
+from uec_vlm.dumps import sample_rows
 from uec_vlm.errors import CheckpointError, RunError, RunStopped, UecError
 from uec_vlm.metrics import StepReport
 from uec_vlm.policy import save_policy
@@ -37,6 +36,7 @@ from uec_vlm.trainer.shards import gather_moments, scatter_moments
 from uec_vlm.trainer.state import TrainState, inputs_of, load_checkpoint, save_checkpoint, step_of
 from uec_vlm.trainer.stopping import HOW_TO_GO_ON, Stopper, listening
 from uec_vlm.trainer.timing import timed
+from uec_vlm.trainer.trackers import Trackers, open_trackers, require_trackers
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ def run_training(
     profile: the number of a step that leaves a profiler trace in the run folder.
     """
     config = resolve(config)
+    require_trackers(config.run.trackers)
     path = Path(config.run.dir or f"runs/{config.run.name}")
     launched = launch(config.model.device)
     ranks = launched.ranks
@@ -128,10 +129,17 @@ def _turn(run: Run, checkpoint: Path | None, stopper: Stopper) -> RunFolder:
     if settings.vllm is not None and settings.engine == "vllm":
         gaps = preflight(run.circle, settings.vllm.gap)
         run.tell(f"engine and policy agree: median gap {gaps[-1].median:.1e}, p99 {gaps[-1].p99:.1e} nats per token")
-    with _tensorboard(run, purge_after=step_of(checkpoint) if checkpoint is not None else None) as board:
-        state = _resume(run, checkpoint) if checkpoint is not None else _begin(run, board)
+    tracked = open_trackers(
+        run.config.run.trackers if run.ranks.first else (),
+        folder=run.folder.path,
+        name=run.config.run.name,
+        config=run.config.model_dump(mode="json"),
+        resumed_at=step_of(checkpoint) if checkpoint is not None else None,
+    )
+    with tracked as trackers:
+        state = _resume(run, checkpoint) if checkpoint is not None else _begin(run, trackers)
         with stopper.finishing():
-            _train(run, state, board, stopper)
+            _train(run, state, trackers, stopper)
     _finish(run)
     return run.folder
 
@@ -155,13 +163,13 @@ def _introduce(run: Run) -> None:
         run.tell(f"{run.ranks.world} processes under {run.circle.learner.kind}")
 
 
-def _begin(run: Run, board: SummaryWriter | None) -> TrainState:
+def _begin(run: Run, trackers: Trackers) -> TrainState:
     """Row 0: the untouched model on validation; on the test split too, for the comparison at the end."""
     report = StepReport()
     state = first_state()
     with timed(report, "evaluate"):
         _validate(run, 0, report)
-    _log(run, board, 0, report.row())
+    _log(run, trackers, 0, report.row())
     _test(run, 0)
     return state
 
@@ -176,7 +184,7 @@ def _resume(run: Run, checkpoint: Path) -> TrainState:
     return state
 
 
-def _train(run: Run, state: TrainState, board: SummaryWriter | None, stopper: Stopper) -> None:
+def _train(run: Run, state: TrainState, trackers: Trackers, stopper: Stopper) -> None:
     last = run.config.run.steps
     skipped = run.ranks.from_first(lambda: skipped_in_a_row(run.folder.metrics()))
     with progress(run.console, done=state.step, total=last) as show:
@@ -188,8 +196,8 @@ def _train(run: Run, state: TrainState, board: SummaryWriter | None, stopper: St
                 with timed(report, "evaluate"):
                     improved = _validate(run, step, report)
             row = report.row()
-            _log(run, board, step, row)
-            _dump(run, turn)
+            _log(run, trackers, step, row)
+            _dump(run, turn, trackers)
             for note in report.notes:
                 run.tell(f"step {step}: {note}")
             every = run.config.checkpoint.every
@@ -274,14 +282,12 @@ def _finish(run: Run) -> None:
 def _validate(run: Run, step: int, report: StepReport) -> bool:
     """Evaluates on validation; returns whether it is the best so far."""
 
-    def known() -> list[int]:
-        rows = [row for row in run.folder.evaluations() if row["split"] == "validation" and row["step"] > 0]
-        return [sum(row["correct"]) for row in rows]
-
-    before = run.ranks.from_first(known)
+    before = run.ranks.from_first(
+        lambda: [row for row in run.folder.evaluations() if row["split"] == "validation" and row["step"] < step]
+    )
     evaluation = _evaluate(run, run.splits.validation, step)
-    evaluation.report(report)
-    return step > 0 and all(sum(evaluation.correct) >= correct for correct in before)
+    evaluation.report(report, base=next((row for row in before if row["step"] == 0), None))
+    return step > 0 and all(sum(evaluation.correct) >= sum(row["correct"]) for row in before if row["step"] > 0)
 
 
 def _test(run: Run, step: int) -> None:
@@ -311,25 +317,23 @@ def _evaluate(run: Run, held_out: HeldOut, step: int) -> Evaluation:
     return evaluation
 
 
-def _log(run: Run, board: SummaryWriter | None, step: int, row: Mapping[str, float]) -> None:
+def _log(run: Run, trackers: Trackers, step: int, row: Mapping[str, float]) -> None:
     run.ranks.from_first(lambda: run.folder.append_metrics(step, row))
-    if board is not None:
-        for name, value in row.items():
-            board.add_scalar(name, value, step)
+    trackers.log(step, row)
 
 
-def _dump(run: Run, turn: Turn) -> None:
-    every, step = run.config.log.rollouts_every, turn.state.step
-    if every and (step % every == 0 or step == run.config.run.steps):
-        count = run.config.log.rollouts_per_step
-        run.ranks.from_first(lambda: run.folder.write_rollouts(step, _spread(turn.rows, count)))
+def _dump(run: Run, turn: Turn, trackers: Trackers) -> None:
+    log, step, last = run.config.log, turn.state.step, run.config.run.steps
+    if not log.rollouts_every or (step % log.rollouts_every and step != last):
+        return
 
+    def write() -> None:
+        rows = sample_rows(turn.rows, log.rollouts_per_step)
+        left = -(-(last - step) // log.rollouts_every)
+        run.folder.write_rollouts(step, rows, budget=log.rollouts_mib * 2**20, dumps_left=left)
+        trackers.completions(step, rows)
 
-def _spread(rows: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:
-    """At most `count` rows, evenly spread: regular and extra rollouts in their proportion."""
-    if len(rows) <= count:
-        return list(rows)
-    return [rows[place * len(rows) // count] for place in range(count)]
+    run.ranks.from_first(write)
 
 
 def _save(run: Run, state: TrainState) -> None:
@@ -360,16 +364,3 @@ def _save(run: Run, state: TrainState) -> None:
 def _prune(run: Run) -> None:
     keep = run.config.checkpoint
     run.ranks.from_first(lambda: prune(run.folder, keep_last=keep.keep_last, keep_best=keep.keep_best))
-
-
-@contextlib.contextmanager
-def _tensorboard(run: Run, *, purge_after: int | None) -> Iterator[SummaryWriter | None]:
-    if not run.config.run.tensorboard or not run.ranks.first:
-        yield None
-        return
-    purge = purge_after + 1 if purge_after is not None else None
-    board = SummaryWriter(str(run.folder.path / "tensorboard"), purge_step=purge)
-    try:
-        yield board
-    finally:
-        board.close()

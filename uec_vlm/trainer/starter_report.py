@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from PIL import Image
 
 from uec_vlm.batches import PromptSettings, render
 from uec_vlm.geosynth import ProblemSet
@@ -17,6 +14,7 @@ from uec_vlm.policy import Policy, load_policy, prefill
 from uec_vlm.records import Rollout, Sample
 from uec_vlm.reports.statistics import pass_at_k
 from uec_vlm.rollouts import ENGINES, SamplingSettings
+from uec_vlm.trainer.controls import blank, shuffled
 from uec_vlm.trainer.seeds import seed_for
 from uec_vlm.verifier import has_format, judge
 
@@ -71,8 +69,6 @@ def report(
     few = max(1, completions // 4)
     true = answer(policy, samples, completions=completions, seed=seed)
     needing = [sample for sample in samples if sample.metadata["needs_picture"]]
-    moved = [replace(one, images=other.images) for one, other in zip(needing, needing[1:] + needing[:1], strict=True)]
-    blank = [replace(one, images=(_blank(),)) for one in needing]
     rollouts = [rollout for one in true for rollout in one.rollouts]
     tokens = sum(len(rollout.completion_ids) for rollout in rollouts)
     return {
@@ -93,8 +89,8 @@ def report(
         "needs_picture": {
             "problems": len(needing),
             "true_picture": accuracy([one for one in true if one.sample.metadata["needs_picture"]]),
-            "shuffled_picture": accuracy(answer(policy, moved, completions=few, seed=seed)),
-            "blank_picture": accuracy(answer(policy, blank, completions=few, seed=seed)),
+            "shuffled_picture": accuracy(answer(policy, shuffled(needing), completions=few, seed=seed)),
+            "blank_picture": accuracy(answer(policy, blank(needing), completions=few, seed=seed)),
         },
         "all_families": accuracy(answer(policy, everything, completions=few, seed=seed)),
         "by_family": by(true, "family"),
@@ -113,12 +109,6 @@ def by(answered: Sequence[Answered], key: str) -> dict[str, float]:
     for one in answered:
         groups[str(one.sample.metadata[key])].append(one)
     return {name: accuracy(groups[name]) for name in sorted(groups)}
-
-
-def _blank() -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (112, 112), "white").save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def table(figures: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ from uec_vlm.objective import (
 from uec_vlm.records import Rollout, TrainBatch, Trajectory
 from uec_vlm.trainer.circle import Circle
 from uec_vlm.trainer.memory import with_halving
-from uec_vlm.trainer.scoring import has_pictures, score_rollouts
+from uec_vlm.trainer.scoring import SequenceScores, has_pictures, score_rollouts
 from uec_vlm.trainer.seeds import generator_for
 
 # Measurements of the objective that are one number per source of trajectories, and the metrics they become.
@@ -60,10 +60,11 @@ def update(circle: Circle, work: Work, report: StepReport) -> int:
     return done
 
 
-def refreshed(circle: Circle, trajectories: Sequence[Trajectory]) -> list[Trajectory]:
-    """The trajectories with the old log-probabilities of the policy of now."""
+def refreshed(circle: Circle, trajectories: Sequence[Trajectory]) -> tuple[list[Trajectory], list[SequenceScores]]:
+    """The trajectories with the old log-probabilities of the policy of now, and its scores of them."""
     scores = score_rollouts(circle.scorer, [t.judged.rollout for t in trajectories], sharing=circle.sharing)
-    return [refresh(t, s.logprobs, objective=circle.objective) for t, s in zip(trajectories, scores, strict=True)]
+    pairs = zip(trajectories, scores, strict=True)
+    return [refresh(t, s.logprobs, objective=circle.objective) for t, s in pairs], scores
 
 
 def _optimizer_step(circle: Circle, part: Sequence[Trajectory], work: Work, report: StepReport) -> int:
