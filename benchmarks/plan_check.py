@@ -35,7 +35,7 @@ def memory_config(model: str, case: str) -> RunConfig:
     data = {"kind": "geosynth", "count": 64, "image_size": 336}
     tree: dict[str, Any] = {
         "algorithm": "grpo",
-        "run": {"steps": 2, "tensorboard": False},
+        "run": {"steps": 2, "trackers": []},
         "model": {"path": model, "device": "cpu", "freeze_vision": True},
         "data": {"train": data, "validation": {**data, "count": 4}},
         "rollout": {"prompts_per_step": 8, "completions_per_prompt": 8, "max_new_tokens": 64},
@@ -89,7 +89,7 @@ def check_time(steps: int) -> list[dict[str, Any]]:
     from uec_vlm.trainer.run import run_training
 
     with tempfile.TemporaryDirectory() as folder:
-        own = [f"run.dir={folder}/run", f"run.steps={steps}", "run.tensorboard=false", f"evaluate.every={steps // 2}"]
+        own = [f"run.dir={folder}/run", f"run.steps={steps}", "run.trackers=[]", f"evaluate.every={steps // 2}"]
         held_out = ["evaluate.validation_problems=64", "evaluate.test_problems=64", "evaluate.test_samples=2"]
         config = load_config(ROOT / "configs" / "quickstart.yaml", [*own, *held_out])
         predicted = calibrate(config, steps=3).seconds(config)

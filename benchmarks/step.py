@@ -64,7 +64,7 @@ def our_steps(
 ) -> Iterator[Turn]:
     """The training loop of this toolkit on these samples."""
     own: dict[str, Any] = {
-        "run": {"name": "step", "steps": steps, "tensorboard": False},
+        "run": {"name": "step", "steps": steps, "trackers": []},
         "model": {"path": str(folder)},
         "data": {
             "train": {"kind": "geosynth", "count": 4},

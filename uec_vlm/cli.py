@@ -190,17 +190,63 @@ def verify(
 
 @app.command()
 @_plainly
-def report(run: RunPath) -> None:
-    """Print the summary of a run and draw its curves and sample rollouts into RUN/report.
+def report(
+    run: RunPath,
+    out: Annotated[Path | None, typer.Option(help="Write only the page, into this file.")] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Show the page of a running run; Ctrl-C ends it.")] = False,
+    host: Annotated[str, typer.Option(help="Address to serve on; who reaches it can read the run.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve on; 0 takes a free one.")] = 8765,
+) -> None:
+    """Print the summary of a run, and write its page and pictures into RUN/report.
 
-    Example: `uec-vlm report runs/quickstart`
+    The page is one file that needs no network: health, curves, a difficulty map, the rollouts beside their pictures.
+
+    Example: `uec-vlm report runs/quickstart --out page.html`
     """
     from uec_vlm.reports.summary import print_summary, write_report
     from uec_vlm.runlog import read_run
 
     folder = read_run(run)
-    write_report(folder)
-    print_summary(folder, _console)
+    if serve:
+        _serve(run, host, port)
+    elif out is not None:
+        from uec_vlm.reports import load_run, write_page
+
+        _console.print(str(write_page(load_run(run), out)), highlight=False, soft_wrap=True)
+    else:
+        write_report(folder)
+        print_summary(folder, _console)
+
+
+@app.command()
+@_plainly
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders; those that differ in their seed only are one line.")],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("comparison.html"),
+) -> None:
+    """Compare runs: mean and spread over seeds at equal steps, tokens and updates, and paired differences.
+
+    Example: `uec-vlm compare runs/grpo_0 runs/grpo_1 runs/uec_0 runs/uec_1 --out comparison.html`
+    """
+    from uec_vlm.reports import load_groups, write_comparison
+    from uec_vlm.reports.summary import print_comparison
+
+    groups = load_groups(runs)
+    print_comparison(groups, _console)
+    _console.print(str(write_comparison(groups, out)), highlight=False, soft_wrap=True)
+
+
+def _serve(run: Path, host: str, port: int) -> None:
+    from uec_vlm.reports.serve import make_server
+
+    server = make_server(run, host=host, port=port)
+    _console.print(f"http://{host}:{server.server_port}/ shows {run}; Ctrl-C ends it", highlight=False, soft_wrap=True)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        _console.print("ended", highlight=False)
+    finally:
+        server.server_close()
 
 
 @app.command()

@@ -16,7 +16,7 @@ from uec_vlm.study.plan import load_study
 from uec_vlm.study.runner import repeat_cell, run_study
 
 TINY = {
-    "run.steps": 1, "run.tensorboard": False, "log.rollouts_every": 0, "rollout.prompts_per_step": 2,
+    "run.steps": 1, "run.trackers": [], "log.rollouts_every": 0, "rollout.prompts_per_step": 2,
     "rollout.completions_per_prompt": 2, "rollout.max_new_tokens": 8, "update.sequences_per_optimizer_step": 4,
     "evaluate.validation_problems": 3, "evaluate.validation_samples": 2, "evaluate.test_problems": 2,
     "evaluate.test_samples": 2,

@@ -15,10 +15,7 @@ _OTHERS = ("data", "verify", "score", "update", "replay", "sync")
 
 def phase_seconds(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Seconds by phase over these rows of metrics, which add up to those of the steps; empty without any step."""
-    total = {
-        name: sum(row.get(f"time/{name}", 0.0) for row in rows)
-        for name in (*_OF_ROLLOUTS, *_ROLLOUTS, *_OTHERS, "step")
-    }
+    total = {name: sum(_seconds(row, name) for row in rows) for name in (*_OF_ROLLOUTS, *_ROLLOUTS, *_OTHERS, "step")}
     if total["step"] <= 0:
         return {}
     parts = {name: total[name] for name in ("data", *_OF_ROLLOUTS)}
@@ -27,6 +24,11 @@ def phase_seconds(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     parts |= {name: total[name] for name in _OTHERS if name != "data"}
     parts["rest"] = total["step"] - sum(parts.values())
     return {name: seconds for name, seconds in parts.items() if seconds > 0}
+
+
+def _seconds(row: Mapping[str, float], name: str) -> float:
+    value = row.get(f"time/{name}", 0.0)
+    return value if value == value else 0.0  # a table of steps has NaN where one was not measured
 
 
 def print_phases(run: RunFolder, console: Console) -> None:

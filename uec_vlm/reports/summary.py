@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 
+from uec_vlm.reports.compare import Group, paired, run_table
 from uec_vlm.reports.curves import draw_curves
+from uec_vlm.reports.page import write_page
 from uec_vlm.reports.phases import print_phases
+from uec_vlm.reports.run import load_run
 from uec_vlm.reports.samples import draw_samples
-from uec_vlm.reports.statistics import Estimate, estimate, paired_difference, pass_at_k
+from uec_vlm.reports.statistics import estimate, pass_at_k
+from uec_vlm.reports.tables import accuracies, gain
 from uec_vlm.runlog import RunFolder
 
 
 def write_report(run: RunFolder) -> list[str]:
-    """Draws `report/curves.png` and `report/samples.png`; returns the paths that were written."""
-    drawn = [draw_curves(run, run.report / "curves.png"), draw_samples(run, run.report / "samples.png")]
+    """Writes `report/page.html`, `curves.png` and `samples.png`; returns the paths that were written."""
+    drawn = [
+        write_page(load_run(run.path), run.report / "page.html"),
+        draw_curves(run, run.report / "curves.png"),
+        draw_samples(run, run.report / "samples.png"),
+    ]
     return [str(path) for path in drawn if path is not None]
 
 
@@ -33,14 +41,9 @@ def print_summary(run: RunFolder, console: Console) -> None:
         if len(rows) > 1:
             console.print(f"  paired gain {gain(first, last)}", highlight=False)
     print_phases(run, console)
-    for name in ("curves.png", "samples.png"):
+    for name in ("page.html", "curves.png", "samples.png"):
         if (run.report / name).is_file():
             console.print(f"{run.report / name}", highlight=False, soft_wrap=True)
-
-
-def gain(before: Mapping[str, Any], after: Mapping[str, Any]) -> Estimate:
-    """Paired difference of the accuracies of two evaluations over the same problems."""
-    return paired_difference(_accuracies(before), _accuracies(after))
 
 
 def _line(row: Mapping[str, Any]) -> str:
@@ -48,10 +51,29 @@ def _line(row: Mapping[str, Any]) -> str:
     reached = sum(pass_at_k(row["correct"], samples, samples)) / problems
     well_formed = sum(row["formatted"]) / (samples * problems)
     return (
-        f"step {row['step']:<5} pass@1 {estimate(_accuracies(row))}  pass@{samples} {reached:.3f}  "
+        f"step {row['step']:<5} pass@1 {estimate(accuracies(row))}  pass@{samples} {reached:.3f}  "
         f"format {well_formed:.3f}"
     )
 
 
 def _accuracies(row: Mapping[str, Any]) -> list[float]:
     return [count / row["samples"] for count in row["correct"]]
+
+
+def print_comparison(groups: Sequence[Group], console: Console) -> None:
+    """Prints a line per configuration, and one per paired difference."""
+    for row in run_table(groups).to_dict("records"):
+        console.print(
+            f"{row['group']} (seeds {row['seeds']}): {row['split']} {row['before']} before, {row['after']} after; "
+            f"{row['tokens']:,.0f} tokens, {row['updates']:,.0f} optimizer steps",
+            highlight=False,
+            soft_wrap=True,
+        )
+    for row in paired(groups).to_dict("records"):
+        where = "at the end" if row["at equal"] == "end" else f"at equal {row['at equal']}"
+        console.print(
+            f"{row['other']} minus {row['first']}, {row['split']} {where}: {row['difference']:+.3f} "
+            f"[{row['low']:+.3f}, {row['high']:+.3f}]",
+            highlight=False,
+            soft_wrap=True,
+        )

@@ -18,7 +18,7 @@ from uec_vlm.sections import Section, parse_section, read_yaml
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0.0, le=1.0)]
 # What may differ between two runs of the same cell without changing its numbers.
-_NO_MATTER = {"run": ("name", "dir", "tensorboard"), "checkpoint": ("every", "keep_last")}
+_NO_MATTER = {"run": ("name", "dir", "trackers"), "checkpoint": ("every", "keep_last")}
 
 
 class Arm(Section):

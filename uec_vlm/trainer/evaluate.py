@@ -132,7 +132,8 @@ def evaluate(
 ) -> Evaluation:
     """Samples every problem `settings.samples` times and counts, with wrong pictures too where the step asks for it.
 
-    The ranks share the work, and the model is not changed. A control has the seeds of the problems it is made of, so that it pairs with them.
+    The ranks share the work, and the model is not changed. A control has the seeds of the problems it is made of, so
+    that it pairs with them.
     """
     bench = (settings, engine, render, judge, ranks)
     true = _count(samples, *bench)

@@ -45,7 +45,7 @@ def test_cells_are_balanced_over_arms_and_carry_the_tuned_rate(tmp_path: Path) -
 def test_the_hash_follows_what_determines_the_numbers(tmp_path: Path) -> None:
     study = load_study(_study(tmp_path))
     one, _, other = (cell_config(study, tmp_path, cell) for cell in main_cells(study, {}))
-    elsewhere = one.model_copy(update={"run": one.run.model_copy(update={"dir": "x", "tensorboard": False})})
+    elsewhere = one.model_copy(update={"run": one.run.model_copy(update={"dir": "x", "trackers": ()})})
     assert config_hash(one) == config_hash(elsewhere)
     assert config_hash(one) != config_hash(other)
 
