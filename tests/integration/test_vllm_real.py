@@ -1,0 +1,79 @@
+"""UEC training against the real vLLM server, which is killed in the middle of a step."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from tests.support.vllm_real import ON_THE_CPU, WHY_NOT, vllm_python
+from uec_vlm.config import config_folder, load_config
+from uec_vlm.trainer.run import run_training
+
+PROMPTS, COMPLETIONS, STEPS = 12, 4, 4
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(vllm_python() is None, reason=WHY_NOT)
+def test_a_server_killed_in_a_step_costs_no_prompt_and_no_old_weights_are_sampled_from(tmp_path: Path) -> None:
+    server = {
+        "python": vllm_python(), "log": str(tmp_path / "server.log"), "arguments": list(ON_THE_CPU),
+        "environment": {"VLLM_CPU_KVCACHE_SPACE": "1"},
+    }  # fmt: skip
+    settings = {
+        "run.dir": str(tmp_path / "run"), "run.steps": STEPS, "run.tensorboard": False, "rollout.engine": "vllm",
+        "rollout.prompts_per_step": PROMPTS, "rollout.completions_per_prompt": COMPLETIONS,
+        "rollout.vllm": {"start": server, "untie_head": True}, "update.sequences_per_optimizer_step": 24,
+        "update.learning_rate": 1e-3, "evaluate.validation_problems": 4, "evaluate.test_problems": 4,
+        "log.rollouts_every": 1, "log.rollouts_per_step": 10_000,
+    }  # fmt: skip
+    config = load_config(
+        config_folder() / "quickstart.yaml", [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+    )
+    killed: list[int] = []
+    thread = threading.Thread(target=_kill_in_step, args=(tmp_path, killed), daemon=True)
+    thread.start()
+    run_training(config, resume=None, console=Console(quiet=True))
+    thread.join(10)
+    assert len(killed) == 1
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()][1:]
+    assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
+    assert sum(row["update/optimizer_steps"] for row in rows) >= 2
+    for row in rows:
+        # With the weights of the step before it would be above 0.01: the learning rate is high.
+        assert row["rollout/policy_gap_median_nats"] < 1e-5 and row["rollout/policy_gap_p99_nats"] < 1e-3
+        dumped = pq.read_table(tmp_path / "run" / "rollouts" / f"step_{row['step']:06d}.parquet").to_pylist()
+        regular = Counter(line["id"] for line in dumped if line["source"] == "regular")
+        assert len(regular) == PROMPTS and set(regular.values()) == {COMPLETIONS}
+
+
+def _kill_in_step(folder: Path, killed: list[int]) -> None:
+    """SIGKILL to all processes of the server, once the second step samples."""
+    log, metrics = folder / "server.log", folder / "run" / "metrics.jsonl"
+    while not (metrics.is_file() and len(metrics.read_text().splitlines()) >= 2):
+        time.sleep(0.05)
+    asked = log.read_text(errors="replace").count("/v1/chat/completions")
+    while log.read_text(errors="replace").count("/v1/chat/completions") < asked + 3:
+        time.sleep(0.01)
+    leader = _leader(str(folder / "server.log"))
+    os.killpg(leader, signal.SIGKILL)
+    killed.append(leader)
+
+
+def _leader(log: str) -> int:
+    """The process that leads the group whose output goes to this file."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.readlink(process / "fd" / "1") == log and os.getpgid(int(process.name)) == int(process.name):
+                return int(process.name)
+        except OSError:
+            continue
+    raise AssertionError("the server is not running")
