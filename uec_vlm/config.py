@@ -214,8 +214,8 @@ class UpdateSection(Section):
 class EvaluateSection(Section):
     """On the validation split every `every` steps (0: only at the start and the end); on test once, at the end.
 
-    controls: wrong pictures that are shown too, on both splits at the start and the end; controls_every: on validation
-    also at the evaluated steps that are multiples of it (0: at none).
+    controls: wrong pictures that are shown too, at the start, and at the end on test (on validation where there is no
+    test); controls_every: on validation also at the evaluated steps that are multiples of it (0: at none).
     """
 
     every: Count = 0

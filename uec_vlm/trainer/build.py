@@ -295,7 +295,8 @@ def _held_out(config: RunConfig, split: str, samples: Sequence[Sample]) -> HeldO
         seed=config.run.seed,
         controls=evaluate.controls,
         controls_every=evaluate.controls_every if validation else 1,
-        last_step=config.run.steps,
+        # With a test split the end is measured there: a longer run has the validation numbers of a shorter one.
+        last_step=config.run.steps if config.data.test is None else 0,
     )
     return HeldOut(_first(samples, count), settings)
 
