@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from tests.support.worlds import tiny_circle
+from uec_vlm.batches import PromptReader
 from uec_vlm.records import Sample
 from uec_vlm.trainer.build import first_state
 from uec_vlm.trainer.circle import Circle
@@ -20,7 +21,8 @@ SUMS = [Sample(str(n), "sums", f"What is {n} + {n}?", str(2 * n)) for n in range
 
 def _trains(circle: Circle, samples: Sequence[Sample]) -> bool:
     before = {name: value.clone() for name, value in circle.policy.model.state_dict().items()}
-    rows = [turn.report.row() for turn in train(replace(circle, samples=samples), first_state(), last_step=2)]
+    circle = replace(circle, prompts=PromptReader(samples, circle.render))
+    rows = [turn.report.row() for turn in train(circle, first_state(), last_step=2)]
     after = circle.policy.model.state_dict()
     assert all(row["rollout/policy_gap_nats"] < 1e-4 for row in rows)
     return any(not torch.equal(value, after[name]) for name, value in before.items())

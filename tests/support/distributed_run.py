@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 
 from tests.support.tiny_models import picture
 from tests.support.worlds import judge_by_parity, tiny_circle
+from uec_vlm.batches import PromptReader
 from uec_vlm.policy import save_policy
 from uec_vlm.policy.forward import backbone_of
 from uec_vlm.records import Judged, Rollout, Sample
@@ -60,7 +61,7 @@ def circle_of(specification: dict[str, Any], checkpoint: Path | None) -> Circle:
     use_engine(specification["engine"])
     algorithm, above = specification.get("algorithm", "uec"), specification["above"]
     circle = tiny_circle(specification["model"], algorithm, checkpoint=checkpoint, **above)
-    return replace(circle, samples=mixed_samples(), judge=judge)
+    return replace(circle, prompts=PromptReader(mixed_samples(), circle.render), judge=judge)
 
 
 def use_engine(engine: str) -> None:

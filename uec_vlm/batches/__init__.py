@@ -7,6 +7,7 @@
 from uec_vlm.batches.collate import collate, collate_completions, on_device
 from uec_vlm.batches.micro import cut_by_tokens, cut_for_ranks, cut_rollouts
 from uec_vlm.batches.mixture import Mixture, block_quotas, draw_places
+from uec_vlm.batches.prefetch import PromptReader
 from uec_vlm.batches.prompts import PromptCache, PromptSettings, render
 from uec_vlm.batches.purpose import refuse_evaluation_only
 from uec_vlm.batches.sampler import draw
@@ -15,6 +16,7 @@ from uec_vlm.batches.samples import SampleStore, load_samples
 __all__ = [
     "Mixture",
     "PromptCache",
+    "PromptReader",
     "PromptSettings",
     "SampleStore",
     "block_quotas",

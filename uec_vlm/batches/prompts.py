@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import torch
@@ -87,17 +88,19 @@ class PromptCache:
         self._render = render
         self._capacity = capacity
         self._kept: OrderedDict[str, Prompt] = OrderedDict()
+        self._lock = Lock()  # prompts may be made in a thread while others are asked for
 
     def __call__(self, sample: Sample) -> Prompt:
         """Return the sample's prompt; a kept one is given only to an equal sample, not merely to the same id."""
-        kept = self._kept.get(sample.id)
-        if kept is None or (kept.sample is not sample and kept.sample != sample):
-            kept = self._render(sample)
-        self._kept[sample.id] = kept
-        self._kept.move_to_end(sample.id)
-        if len(self._kept) > self._capacity:
-            self._kept.popitem(last=False)
-        return kept
+        with self._lock:
+            kept = self._kept.get(sample.id)
+            if kept is None or (kept.sample is not sample and kept.sample != sample):
+                kept = self._render(sample)
+            self._kept[sample.id] = kept
+            self._kept.move_to_end(sample.id)
+            if len(self._kept) > self._capacity:
+                self._kept.popitem(last=False)
+            return kept
 
     def __len__(self) -> int:
         """Return how many prompts are kept."""

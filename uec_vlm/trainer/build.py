@@ -13,7 +13,15 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 from transformers.utils.logging import disable_progress_bar
 
-from uec_vlm.batches import Mixture, PromptCache, PromptSettings, load_samples, refuse_evaluation_only, render
+from uec_vlm.batches import (
+    Mixture,
+    PromptCache,
+    PromptReader,
+    PromptSettings,
+    load_samples,
+    refuse_evaluation_only,
+    render,
+)
 from uec_vlm.batches.choices import list_choices
 from uec_vlm.config import STARTER, DataSource, GeosynthData, MixtureData, ModelSection, PromptSection, RunConfig
 from uec_vlm.errors import ConfigError, DataError, PromptError
@@ -103,8 +111,8 @@ def build_circle(
     circle = Circle(
         learner=learner,
         engine=bench.engine,
-        samples=usable["train"],
         render=bench.render,
+        prompts=PromptReader(usable["train"], bench.render, ahead=config.data.prefetch),
         judge=bench.judge,
         objective=objective,
         reference=_reference(config, learner) if objective.needs_reference else None,

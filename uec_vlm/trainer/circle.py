@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from uec_vlm.batches import PromptReader
 from uec_vlm.objective import Objective
 from uec_vlm.policy import Policy
 from uec_vlm.records import Judged, Prompt, Rollout, Sample
@@ -43,16 +44,22 @@ class Circle:
     """Stations and settings of a run.
 
     learner: the policy under the engine that trains it. reference: the reference policy, None where none is used.
+    prompts: of the training samples, by place, those of the next step made ahead.
     """
 
     learner: Learner
     engine: RolloutEngine
-    samples: Sequence[Sample]
     render: Callable[[Sample], Prompt]
+    prompts: PromptReader
     judge: Callable[[Sequence[Rollout]], list[Judged]]
     objective: Objective
     reference: Scorer | None
     settings: StepSettings
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        """The training samples."""
+        return self.prompts.samples
 
     @property
     def policy(self) -> Policy:

@@ -229,7 +229,8 @@ def _next_groups(circle: Circle, drawn: int, report: StepReport) -> tuple[list[G
 
     def work(mine: Sequence[tuple[int, int]]) -> list[Group]:
         with timed(report, "data"):
-            prompts = [circle.render(circle.samples[place]) for _, place in mine]
+            prompts = [circle.prompts(place) for _, place in mine]
+            circle.prompts.expect(_coming(circle, [position for position, _ in mine]))
         seeds = [seed_for(settings.seed, "regular", position) for position, _ in mine]
         with timed_rollout(report, "rollout", circle.engine):
             rollouts = circle.engine.generate(
@@ -242,6 +243,13 @@ def _next_groups(circle: Circle, drawn: int, report: StepReport) -> tuple[list[G
         return unpack_prompt(packed, circle.samples[asked[place][1]])
 
     return _shared(circle, asked, work, prompt_of), drawn + settings.prompts
+
+
+def _coming(circle: Circle, positions: Sequence[int]) -> list[int]:
+    """The samples of the same positions in the next draw of P prompts."""
+    samples, settings = circle.samples, circle.settings
+    starts = [position + settings.prompts for position in positions]
+    return [draw_places(samples, seed=settings.seed, start=start, count=1)[0] for start in starts]
 
 
 def _extra_groups(
