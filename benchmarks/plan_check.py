@@ -4,7 +4,7 @@
     python -m benchmarks.plan_check time        # the starter policy: seconds of a run
 
 Memory: the peak resident set of a process that trains two steps, less that of one which only imports the libraries.
-Time: a calibration of three steps, then the whole run in the same process.
+Time: `uec-vlm plan --calibrate 3`, then the whole run.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.common import MID, ROOT, build_folder, markdown, save_results
-from uec_vlm.config import RunConfig, load_config, merge, parse_config, preset
+from uec_vlm.config import RunConfig, merge, parse_config, preset
 
 CASES: dict[str, dict[str, Any]] = {
     "full": {},
@@ -64,40 +65,43 @@ def measure_memory(model: str, case: str, *, steps: int) -> dict[str, Any]:
     return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "longest": longest}
 
 
-def check_memory() -> list[dict[str, Any]]:
-    """Predicted and measured memory of every case."""
+def check_memory(cases: Sequence[str]) -> list[dict[str, Any]]:
+    """Predicted and measured memory of these cases."""
     from uec_vlm.preflight.plan import make_plan
 
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         model = str(build_folder(Path(folder), MID))
         bare = _child(model, "full", steps=0)["peak"]
-        for case in CASES:
+        for case in cases:
             need = make_plan(memory_config(model, case), config_json=None, processes=1, pace=None).memory["ddp", 1]
             predicted, measured = need.peak + need.host, _child(model, case, steps=2)["peak"] - bare
             rows.append(_row(case, predicted / 1e6, measured / 1e6))
-            print(need)
+            print(case, need, flush=True)
+            print(rows[-1], flush=True)
     save_results("plan_memory", rows, settings={"model": "hidden 512, 8 layers", "bare_imports_mb": bare / 1e6})
     return rows
 
 
 def check_time(steps: int) -> list[dict[str, Any]]:
-    """Predicted and measured seconds of the quickstart with fewer steps."""
-    from rich.console import Console
-
-    from uec_vlm.preflight.calibrate import calibrate
-    from uec_vlm.trainer.run import run_training
-
+    """Predicted and measured seconds of the quickstart with fewer steps; both begin with a fresh process."""
+    quickstart = str(ROOT / "configs" / "quickstart.yaml")
     with tempfile.TemporaryDirectory() as folder:
         own = [f"run.dir={folder}/run", f"run.steps={steps}", "run.trackers=[]", f"evaluate.every={steps // 2}"]
-        held_out = ["evaluate.validation_problems=64", "evaluate.test_problems=64", "evaluate.test_samples=2"]
-        config = load_config(ROOT / "configs" / "quickstart.yaml", [*own, *held_out])
-        predicted = calibrate(config, steps=3).seconds(config)
+        own += ["evaluate.validation_problems=64", "evaluate.test_problems=64", "evaluate.test_samples=2"]
+        plan = _command("plan", quickstart, *own, "--calibrate", "3", "--processes", "1", "--json")
+        told: dict[str, Any] = json.loads(plan[plan.index("{") :])
         begun = time.perf_counter()
-        run_training(config, resume=False, console=Console(quiet=True))
-        rows = [_row(f"{steps} steps of the quickstart", predicted, time.perf_counter() - begun)]
-    save_results("plan_time", rows, settings={"steps": steps})
+        _command("train", quickstart, *own)
+        rows = [_row(f"{steps} steps of the quickstart", told["seconds"], time.perf_counter() - begun)]
+    save_results("plan_time", rows, settings={"steps": steps, "pace": told["pace"]})
+    print(told["pace"])
     return rows
+
+
+def _command(*arguments: str) -> str:
+    command = [sys.executable, "-m", "uec_vlm.cli", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
 
 
 def _row(case: str, predicted: float, measured: float) -> dict[str, Any]:
@@ -117,12 +121,12 @@ def main() -> None:
     parser.add_argument("what", choices=["memory", "time", "child"])
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--model", default="")
-    parser.add_argument("--case", default="full", choices=list(CASES))
+    parser.add_argument("--case", choices=list(CASES), help="One case instead of all.")
     given = parser.parse_args()
     if given.what == "child":
-        print(json.dumps(measure_memory(given.model, given.case, steps=given.steps)))
+        print(json.dumps(measure_memory(given.model, given.case or "full", steps=given.steps)))
     elif given.what == "memory":
-        print("MB above the bare imports\n\n" + markdown(check_memory()))
+        print("MB above the bare imports\n\n" + markdown(check_memory([given.case] if given.case else list(CASES))))
     else:
         print("seconds\n\n" + markdown(check_time(given.steps)))
 

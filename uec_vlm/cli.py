@@ -332,5 +332,21 @@ def study(
         run_study(file, jobs=jobs, only=only or (), console=_console)
 
 
+@app.command()
+@_plainly
+def push(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint, e.g. runs/quickstart/checkpoints/step_40.")],
+    repo: Annotated[str, typer.Option(help="USER/NAME on the Hub; it is made if it is not there.")],
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+) -> None:
+    """Upload a checkpoint with its model card to the Hub. Nothing is uploaded by any other command.
+
+    Example: `uec-vlm push runs/quickstart/checkpoints/step_40 --repo me/geometry --private`
+    """
+    from uec_vlm.trainer.export import push as upload
+
+    _console.print(f"uploaded: {upload(checkpoint, repo=repo, private=private)}", highlight=False, soft_wrap=True)
+
+
 if __name__ == "__main__":
     app()

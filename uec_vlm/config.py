@@ -245,11 +245,15 @@ class LogSection(Section):
 
 
 class CheckpointSection(Section):
-    """Checkpoints every `every` steps (0: only at the end); the newest `keep_last` and best `keep_best` are kept."""
+    """Checkpoints every `every` steps (0: only at the end); the newest `keep_last` and best `keep_best` are kept.
+
+    lora: an adapter is written merged into the weights, alone, or both (then it lies in `adapter/`).
+    """
 
     every: Count = 0
     keep_last: Positive = 2
     keep_best: Positive = 1
+    lora: Literal["merged", "adapter", "both"] = "merged"
 
 
 class RunConfig(Section):
@@ -269,6 +273,11 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _combinations(self) -> RunConfig:
+        if self.checkpoint.lora != "merged" and self.model.lora is None:
+            raise ValueError(
+                f"checkpoint.lora = '{self.checkpoint.lora}' asks for an adapter, but model.lora is null; "
+                "set model.lora, or leave checkpoint.lora away"
+            )
         sequences = self.update.sequences_per_optimizer_step
         unit = self.rollout.prompts_per_step * self.rollout.completions_per_prompt
         if sequences is not None and unit % sequences:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -20,6 +22,9 @@ ADAPTED_LAYERS = r"^(?!.*(?:visual|\.experts)).*\.(q_proj|k_proj|v_proj|o_proj|g
 _ALIGNED = 64  # bytes: what torch's allocator on the CPU gives
 _VISION_CONFIG_IDS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
 _VISION_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")
+
+
+LoraFiles = Literal["merged", "adapter", "both"]
 
 
 @dataclass(frozen=True)
@@ -100,22 +105,46 @@ def load_policy(
     )
 
 
-def save_policy(policy: Policy, folder: str | Path, *, state_dict: Mapping[str, Tensor] | None = None) -> Path:
+def save_policy(
+    policy: Policy,
+    folder: str | Path,
+    *,
+    state_dict: Mapping[str, Tensor] | None = None,
+    lora: LoraFiles = "merged",
+) -> Path:
     """Write weights, configuration, generation configuration, processor, tokenizer and chat template.
 
-    An adapter is merged into the written weights; the policy in memory is not touched.
     state_dict: the gathered weights where the model in memory holds only a shard.
+    lora: where the policy has an adapter, `merged` adds it to the written weights, `adapter` writes it alone (loading
+    finds the base model by its name), `both` writes merged weights and the adapter in `adapter/`. The policy in
+    memory is not touched.
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     model = cast(Any, policy.model)
     weights = dict(state_dict) if state_dict is not None else None
-    if policy.has_adapter:
-        weights = _merged_weights(model, weights)
-        model = model.get_base_model()
-    model.save_pretrained(target, state_dict=weights)
+    base = model.get_base_model() if policy.has_adapter else model
+    if policy.has_adapter and lora in ("adapter", "both"):
+        place = target if lora == "adapter" else target / "adapter"
+        model.save_pretrained(place, state_dict=weights)
+        (place / "README.md").unlink(missing_ok=True)  # an empty form
+    # Beside a config.json transformers would look for whole weights, and not for the adapter's base model.
+    if not (policy.has_adapter and lora == "adapter"):
+        base.save_pretrained(target, state_dict=_merged_weights(model, weights) if policy.has_adapter else weights)
+    _save_generation_config(policy, base, target)
     (policy.processor or policy.tokenizer).save_pretrained(target)
     return target
+
+
+def _save_generation_config(policy: Policy, model: Any, target: Path) -> None:
+    """The end tokens of the written folder are those at which the policy ends."""
+    settings = copy.deepcopy(model.generation_config)
+    ends = settings.eos_token_id
+    if set(ends if isinstance(ends, (list, tuple)) else [ends]) != set(policy.end_ids):
+        settings.eos_token_id = list(policy.end_ids)
+    if settings.pad_token_id is None:
+        settings.pad_token_id = policy.pad_id
+    settings.save_pretrained(target)
 
 
 def load_config(path: str | Path) -> Any:
@@ -127,7 +156,7 @@ def load_config(path: str | Path) -> Any:
             f"model '{path}': there is no such folder. Give a folder with a config.json, or a model's Hub name."
         )
     try:
-        config = AutoConfig.from_pretrained(path)
+        config = AutoConfig.from_pretrained(_base_of(path) or path)
     except (OSError, ValueError) as error:
         raise ModelError(
             f"model '{path}': its configuration cannot be read ({error}). Give a folder with a config.json."
@@ -156,6 +185,25 @@ def check_config(config: Any, path: str | Path) -> None:
 
 
 def _load_model(path: str | Path, sees: bool, dtype: torch.dtype, attn_implementation: str) -> Any:
+    """The model; that of an adapter's folder is its base model with the adapter merged."""
+    base = _base_of(path)
+    if base is None:
+        return _load_weights(path, sees, dtype, attn_implementation)
+    from peft import PeftModel
+
+    model = _load_weights(base, sees, dtype, attn_implementation)
+    return PeftModel.from_pretrained(model, str(path)).merge_and_unload()
+
+
+def _base_of(path: str | Path) -> str | None:
+    """The base model that an adapter's folder names; None for any other folder."""
+    adapter = Path(path) / "adapter_config.json"
+    if not adapter.is_file() or (Path(path) / "config.json").is_file():
+        return None
+    return str(json.loads(adapter.read_text(encoding="utf-8"))["base_model_name_or_path"])
+
+
+def _load_weights(path: str | Path, sees: bool, dtype: torch.dtype, attn_implementation: str) -> Any:
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
     loader = AutoModelForImageTextToText if sees else AutoModelForCausalLM

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from uec_vlm.batches.mixture import Mixture
 from uec_vlm.config import RunConfig, load_config
 from uec_vlm.errors import UecError
 from uec_vlm.policy import Reader, load_reader
@@ -87,8 +88,11 @@ def _of_data(config: RunConfig, reader: Reader, options: Options, *, broken: boo
             yield Finding("rows", "error", f"data.{split}: {error}")
             continue
         image_token = getattr(reader.config, "image_token_id", None)
-        readings[split] = read_split(samples, render, image_token_id=image_token, limit=options.rows)
-    if "train" not in readings:
+        parts = samples.parts if isinstance(samples, Mixture) else (samples,)
+        for number, part in enumerate(parts):
+            name = split if len(parts) == 1 else f"{split} part {number}"
+            readings[name] = read_split(part, render, image_token_id=image_token, limit=options.rows)
+    if not any(split.startswith("train") for split in readings):
         return
     yield from data_checks.rows(readings, check=config.data.check)
     yield from data_checks.golds(readings)

@@ -68,7 +68,7 @@ def disk(config: RunConfig, *, weight_bytes: int, state_bytes: int, free: int | 
         yield Finding(
             "disk", "warning", f"{target} already holds a run", "Choose run.dir=..., or continue with --resume."
         )
-    kept = config.checkpoint.keep_last + 2  # the best one, and the one that is being written
+    kept = config.checkpoint.keep_last + config.checkpoint.keep_best + 1  # and the one that is being written
     need = kept * (weight_bytes + state_bytes)
     existing = next(folder for folder in (target.absolute(), *target.absolute().parents) if folder.exists())
     room = shutil.disk_usage(existing).free if free is None else free

@@ -178,10 +178,11 @@ def predict_memory(
 def activations(shape: Shape, model: ModelSection, load: Load) -> int:
     """What a forward pass of the micro-batch keeps for its backward pass, in bytes."""
     width = width_of(model)
-    rows, long = load.completions, load.prompt_tokens + load.completion_tokens
-    if model.gradient_checkpointing:  # whole rows: only the input of each layer, and one layer in full
-        inputs = rows * long * shape.hidden * width * shape.layers
-        return inputs + saved_by_layer(shape.config, rows, long, past=0, width=width)
+    rows = load.completions
+    if model.gradient_checkpointing:  # the input of each layer, and one layer in full, over packed rows
+        packed = load.prompt_tokens + -(-rows // load.prompts) * load.completion_tokens
+        inputs = load.prompts * packed * shape.hidden * width * shape.layers
+        return inputs + saved_by_layer(shape.config, load.prompts, packed, past=0, width=width)
     prompts = saved_by_layer(shape.config, load.prompts, load.prompt_tokens, past=0, width=width)
     answers = saved_by_layer(shape.config, rows, load.completion_tokens, past=load.prompt_tokens, width=width)
     return (prompts + answers) * shape.layers + rows * load.completion_tokens * shape.hidden * width
@@ -199,15 +200,17 @@ def saved_by_layer(config: Any, rows: int, tokens: int, *, past: int, width: int
     if getattr(text, "layer_types", None):
         text.layer_types = text.layer_types[:1]
     loader = AutoModelForImageTextToText if sees else AutoModelForCausalLM
-    # The grouped product of experts has no rule for float32 here, so all is measured in 16 bits and scaled.
+    # The grouped product of experts has no rule for float32 without storage: it is measured in 16 bits and scaled.
+    exact = width == 4 and not hasattr(text, "num_experts_per_tok")
+    dtype, scale = (torch.float32, 1) if exact else (torch.bfloat16, width // 2)
     with FakeTensorMode(allow_non_fake_inputs=True):
-        backbone = loader.from_config(single, dtype=torch.bfloat16).model
+        backbone = loader.from_config(single, dtype=dtype).model
         layer = getattr(backbone, "language_model", backbone).layers[0]
-        states = torch.empty(rows, tokens, text.hidden_size, dtype=torch.bfloat16, requires_grad=True)
-        rotary = (torch.empty(rows, tokens, _head_width(text), dtype=torch.bfloat16),) * 2
+        states = torch.empty(rows, tokens, text.hidden_size, dtype=dtype, requires_grad=True)
+        rotary = (torch.empty(rows, tokens, _head_width(text), dtype=dtype),) * 2
         cache = DynamicCache()
         if past:
-            held = torch.empty(rows, text.num_key_value_heads, past, _head_width(text), dtype=torch.bfloat16)
+            held = torch.empty(rows, text.num_key_value_heads, past, _head_width(text), dtype=dtype)
             cache.update(held, held.clone(), 0)
         mask = torch.empty(rows, 1, tokens, tokens + past, dtype=torch.bool)
         shared = {_storage(p) for p in (*layer.parameters(), *rotary, mask)}
@@ -222,7 +225,7 @@ def saved_by_layer(config: Any, rows: int, tokens: int, *, past: int, width: int
             )
 
         saved = _saved(forward)
-    return sum(size for key, size in saved.items() if key not in shared) * width // 2
+    return sum(size for key, size in saved.items() if key not in shared) * scale
 
 
 def _saved(forward: Callable[[], Any]) -> dict[int, int]:

@@ -160,7 +160,8 @@ def largest_load(config: RunConfig, prompts: Prompts, pace: Pace | None = None) 
     completions = min(each, max(1, (budget - question) // answer)) if groups == 1 else min(groups * each, sequences)
     row = question + answer
     cached = min(config.rollout.batch_tokens // row, step) * row
-    kept = config.data.prompt_cache + config.rollout.prompts_per_step
+    asked = config.run.steps * config.rollout.prompts_per_step + config.evaluate.validation_problems
+    kept = min(config.data.prompt_cache, asked) + config.rollout.prompts_per_step
     return Load(groups, question, completions, answer, max(cached, row), int(prompts.numbers), kept)
 
 

@@ -14,7 +14,6 @@ from uec_vlm.config import RunConfig, dump_config
 from uec_vlm.dumps import sample_rows
 from uec_vlm.errors import CheckpointError, RunError, RunStopped, UecError
 from uec_vlm.metrics import StepReport
-from uec_vlm.policy import save_policy
 from uec_vlm.reports.summary import print_summary, write_report
 from uec_vlm.runlog import RunFolder, full_disk_told, open_run, sole_writer
 from uec_vlm.trainer.build import Splits, build_circle, build_policy, first_state, resolve
@@ -22,6 +21,7 @@ from uec_vlm.trainer.checkpoints import best_step, prune, refuse_broken_weights
 from uec_vlm.trainer.circle import Circle
 from uec_vlm.trainer.engines import preflight
 from uec_vlm.trainer.evaluate import Evaluation, HeldOut, evaluate
+from uec_vlm.trainer.export import save_with_card
 from uec_vlm.trainer.inputs import input_hashes, refuse_other_inputs
 from uec_vlm.trainer.launch import Launched, launch
 from uec_vlm.trainer.loop import Turn, train
@@ -352,7 +352,9 @@ def _save(run: Run, state: TrainState) -> None:
             run.folder.checkpoints / f"step_{state.step}",
             state,
             moments,
-            save_weights=lambda target: save_policy(policy, target, state_dict=weights),
+            save_weights=lambda target: save_with_card(
+                policy, target, run=run.folder, step=state.step, config=run.config, state_dict=weights
+            ),
             trainable=trainable,
             inputs=run.inputs,
         )

@@ -1,0 +1,163 @@
+"""The plan: weights and saved activations against real ones, micro-batches, layouts, and what is missing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from transformers import DynamicCache
+from typer.testing import CliRunner
+
+from tests.support.tiny_models import TINY_FAMILIES
+from uec_vlm.cli import app
+from uec_vlm.config import RunConfig, load_config
+from uec_vlm.policy import LoraSettings, load_policy
+from uec_vlm.policy import load_config as load_model_config
+from uec_vlm.preflight.calibrate import Pace
+from uec_vlm.preflight.memory import LAYOUTS, predict_memory, saved_by_layer, shape_of, trainable_weights
+from uec_vlm.preflight.plan import Prompts, largest_load
+
+TinyModel = Callable[[str], Path]
+ROOT = Path(__file__).resolve().parents[3]
+QUICKSTART = ROOT / "configs" / "quickstart.yaml"
+
+
+def config_with(**sections: dict[str, Any]) -> RunConfig:
+    overrides = [
+        f"{section}.{key}={json.dumps(value)}" for section, keys in sections.items() for key, value in keys.items()
+    ]
+    return load_config(QUICKSTART, overrides)
+
+
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl_moe", "llama"])
+def test_weights_are_counted_without_storage(tiny_model: TinyModel, family: str) -> None:
+    shape = shape_of(load_model_config(tiny_model(family)))
+    policy = load_policy(tiny_model(family), freeze_vision=True)
+    assert shape.weights == sum(p.numel() for p in policy.model.parameters())
+    trained = sum(p.numel() for p in policy.model.parameters() if p.requires_grad)
+    assert trainable_weights(shape, config_with(model={"freeze_vision": True}).model) == trained
+    adapted = load_policy(tiny_model(family), lora=LoraSettings(rank=4))
+    wanted = sum(p.numel() for p in adapted.model.parameters() if p.requires_grad)
+    assert trainable_weights(shape, config_with(model={"lora": {"rank": 4}}).model) == wanted
+
+
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3", "llama"])
+@pytest.mark.parametrize("past", [0, 11])
+def test_what_a_layer_saves_is_what_a_real_layer_saves(tiny_model: TinyModel, family: str, past: int) -> None:
+    policy = load_policy(tiny_model(family))
+    backbone: Any = policy.model.model
+    layer = getattr(backbone, "language_model", backbone).layers[0]
+    states, rotary = torch.randn(3, 7, 48, requires_grad=True), (torch.randn(3, 7, 12),) * 2
+    mask, cache, sizes = torch.ones(3, 1, 7, 7 + past, dtype=torch.bool), DynamicCache(), {}
+    if past:
+        cache.update(torch.randn(3, 2, past, 12), torch.randn(3, 2, past, 12), 0)
+    own = {p.untyped_storage()._cdata for p in (*layer.parameters(), *rotary, mask)}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        sizes[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = layer(states, attention_mask=mask, position_embeddings=rotary, past_key_values=cache)
+    real = sum(size for key, size in sizes.items() if key not in own)
+    assert output is not None
+    predicted = saved_by_layer(load_model_config(tiny_model(family)), 3, 7, past=past, width=4)
+    assert predicted == real
+
+
+def test_the_largest_micro_batch_fills_its_budget() -> None:
+    config = config_with(
+        rollout={"prompts_per_step": 24, "completions_per_prompt": 5, "max_new_tokens": 100},
+        update={"sequences_per_optimizer_step": 60, "micro_batch_tokens": 2000},
+    )
+    prompts = Prompts(mean=80.0, longest=100, numbers=1000.0, measured=4)
+    # A group takes 100 + 5 * 100 tokens, so three fit into 2000.
+    load = largest_load(config, prompts)
+    assert (load.prompts, load.prompt_tokens, load.completions, load.completion_tokens) == (3, 100, 15, 100)
+    tight = config.model_copy(update={"update": config.update.model_copy(update={"micro_batch_tokens": 350})})
+    assert (largest_load(tight, prompts).prompts, largest_load(tight, prompts).completions) == (1, 2)
+    roomy = config.model_copy(update={"update": config.update.model_copy(update={"micro_batch_tokens": 10**6})})
+    assert largest_load(roomy, prompts).completions == 60, "no more than an optimizer step has"
+    pace = Pace(1, 1.0, 0.0, 0.0, 0.0, completion_tokens=20.0, longest_completion=40, extra_tokens=0.0)
+    assert largest_load(config, prompts, pace).completion_tokens == 40
+
+
+def test_layouts_cut_what_they_say(tiny_model: TinyModel) -> None:
+    shape = shape_of(load_model_config(tiny_model("qwen2")))
+    config = config_with(model={"dtype": "bfloat16"})
+    load = replace(largest_load(config, Prompts(10, 10, 0, 1)), cached_tokens=0)
+    need = {
+        name: predict_memory(shape, config, load, layout=layout, processes=4, reference=False)
+        for name, layout in LAYOUTS.items()
+    }
+    weights = shape.weights * 2
+    assert need["ddp"].weights == need["zero2"].weights == need["ddp"].gradients == weights
+    assert need["zero2"].gradients == weights // 4 and need["ddp"].optimizer == 2 * weights
+    # DeepSpeed keeps 32-bit weights and moments: 12 bytes a weight.
+    assert need["zero2"].optimizer == need["zero3"].optimizer == shape.weights * 12 // 4
+    assert need["zero3"].weights == weights // 4 + weights // shape.layers
+    assert (need["offload"].gradients, need["offload"].optimizer) == (0, 0)
+    assert need["offload"].host == weights // 4 + shape.weights * 12 // 4
+    assert need["zero3"].peak < need["zero2"].peak
+
+
+def test_checkpointing_and_adapters_need_less(tiny_model: TinyModel) -> None:
+    shape = shape_of(load_model_config(tiny_model("qwen2_5_vl")))
+
+    def need(**model: Any) -> Any:
+        config = config_with(model=model)
+        load = largest_load(config, Prompts(50, 50, 0, 1))
+        return predict_memory(shape, config, load, layout=LAYOUTS["ddp"], processes=1, reference=True)
+
+    assert need(gradient_checkpointing=True).activations < need().activations
+    adapted = need(lora={"rank": 2})
+    assert adapted.optimizer < need().optimizer and adapted.reference == 0 < need().reference
+
+
+def test_a_plan_from_a_config_json_alone(tiny_model: TinyModel) -> None:
+    path = tiny_model("qwen2_5_vl") / "config.json"
+    big = str(ROOT / "configs" / "geometry3k_qwen2_5_vl_7b_uec.yaml")
+    result = CliRunner().invoke(app, ["plan", big, "--config-json", str(path), "--processes", "2", "--json"])
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.output)
+    assert {(row["layout"], row["processes"]) for row in told["memory"]} == {
+        ("ddp", 1), ("offload", 1), *((name, 2) for name in LAYOUTS)
+    }  # fmt: skip
+    assert told["prompts"]["measured"] == 0 and told["prompts"]["longest"] == 8192 and told["seconds"] is None
+    assert any("processor" in note for note in told["notes"])
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    for more, told in (
+        (["model.path=./absent"], "--config-json"),
+        (["--config-json", str(tmp_path / "none.json")], "there is no such file"),
+    ):
+        result = CliRunner().invoke(app, ["plan", str(QUICKSTART), *more])
+        assert result.exit_code == 2 and told in result.output, result.output
+    transformers.Qwen3_5Config().save_pretrained(tmp_path)
+    result = CliRunner().invoke(app, ["plan", str(QUICKSTART), "--config-json", str(tmp_path / "config.json")])
+    assert result.exit_code == 2 and "linear-attention" in result.output
+
+
+def test_a_calibration_gives_the_time_of_a_run() -> None:
+    own = ["rollout.prompts_per_step=4", "update.sequences_per_optimizer_step=20", "rollout.max_new_tokens=16"]
+    evaluate = ["evaluate.validation_problems=4", "objective.exploration.completions=2", "--calibrate", "1"]
+    result = CliRunner().invoke(app, ["plan", str(QUICKSTART), *own, *evaluate, "--processes", "1", "--json"])
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.output)
+    pace = told["pace"]
+    assert pace["steps"] == 1 and 0 < pace["completion_tokens"] <= 16 and pace["longest_completion"] <= 16
+    # 40 steps; validation at 0, 20 and 40 on 4 x 2; test twice on 204 x 4; three saves at most.
+    expected = pace["build"] + 40 * pace["step"] + (3 * 8 + 2 * 204 * 4) * pace["answer"] + 3 * pace["save"]
+    assert told["seconds"] == pytest.approx(expected)
+
+
+def test_every_tiny_family_can_be_planned(tiny_model: TinyModel) -> None:
+    for family in TINY_FAMILIES:
+        assert saved_by_layer(load_model_config(tiny_model(family)), 1, 4, past=3, width=2) > 0, family
