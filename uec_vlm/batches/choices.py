@@ -11,11 +11,15 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def list_choices(sample: Sample) -> Sample:
-    """The sample with its choices, lettered, below the question. PromptError if it has none."""
+    """The sample with its choices, lettered, below the question. PromptError if it has none.
+
+    A sample whose choices are listed already, as one that comes back from a checkpoint is, stays as it is.
+    """
     if not sample.choices:
         raise PromptError(
             f"sample '{sample.id}': four_choices is set, but it has no choices. Set data.prompt.four_choices = false, "
             "or prepare a set with choices."
         )
     listed = "\n".join(f"({letter}) {text}" for letter, text in zip(LETTERS, sample.choices, strict=False))
-    return replace(sample, problem=f"{sample.problem}\nChoices:\n{listed}")
+    tail = f"\nChoices:\n{listed}"
+    return sample if sample.problem.endswith(tail) else replace(sample, problem=sample.problem + tail)

@@ -148,8 +148,11 @@ class HFEngine:
         index = torch.tensor([places[id(prompt)] for prompt in prompts], device=device)
         with self._clock.reading(vision_tower(policy.model), device):
             read = self._read(distinct, source)
+        # The same prompt may stand in two places of a step; a decoder wants its rows beside each other.
+        order = index.argsort(stable=True)
         with self._clock.phase("decode", device):
-            return self._sample(read, index, uniforms, sampling)
+            drawn = self._sample(read, index[order], uniforms[order.cpu()], sampling)
+        return [drawn[place] for place in order.argsort().tolist()]
 
     def _read(self, prompts: Sequence[Prompt], source: Source) -> ReadPrompts:
         """Read prompts; those of extra rollouts are recalled where the regular rollouts have read them."""

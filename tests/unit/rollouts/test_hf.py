@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +135,14 @@ def test_the_engine_tells_where_its_time_goes(policy: Policy, tiny_model: TinyMo
     blind = HFEngine(load_policy(tiny_model("qwen3")), prefill)
     blind.generate(prompts_for(policy)[2:3], completions=1, sampling=sampling, seeds=[0])
     assert blind.seconds.get("vision", 0.0) == 0.0 and blind.seconds["prefill"] > 0
+
+
+@pytest.mark.parametrize("lean", [True, False])
+def test_a_prompt_that_stands_twice_in_a_step_gets_what_it_gets_alone(policy: Policy, lean: bool) -> None:
+    first = prompts_for(policy)[0]
+    second = replace(first)  # another one of the same length, so that the three stay in this order
+    alone = generate(policy, [first, second], lean=lean)
+    thrice = generate(policy, [first, second, first], lean=lean)
+    for one, other in zip(alone, thrice[:2], strict=True):
+        assert [r.completion_ids.tolist() for r in one] == [r.completion_ids.tolist() for r in other]
+    assert [r.completion_ids.tolist() for r in thrice[2]] != [r.completion_ids.tolist() for r in thrice[0]]
