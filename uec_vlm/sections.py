@@ -36,12 +36,15 @@ def dump_config(config: Section) -> str:
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Lays one nested dict over another. A mapping that names another `name` replaces the whole mapping below it."""
+    """Lays one nested dict over another. A mapping that names another `name` replaces the whole mapping below it.
+
+    Not so in the section `run`, whose name is only what the run is called.
+    """
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)
         if isinstance(value, Mapping) and isinstance(old, Mapping):
-            same = "name" not in value or value["name"] == old.get("name")
+            same = key == "run" or "name" not in value or value["name"] == old.get("name")
             same = same and ("kind" not in value or value["kind"] == old.get("kind"))
             merged[key] = merge(old, value) if same else dict(value)
         else:

@@ -100,3 +100,8 @@ def test_a_missing_file_and_broken_yaml_are_named(tmp_path: Path) -> None:
         load_config(tmp_path / "none.yaml")
     with pytest.raises(ConfigError, match="not valid YAML"):
         load_config(_write(tmp_path, "a: [1"))
+
+
+def test_a_run_that_is_called_otherwise_keeps_its_other_settings(tmp_path: Path) -> None:
+    config = load_config(_write(tmp_path, MINIMAL), ["run.steps=3", "run.dir=here", "run.name=mine"])
+    assert (config.run.name, config.run.steps, config.run.dir) == ("mine", 3, "here")
