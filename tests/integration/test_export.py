@@ -100,7 +100,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two steps with an adapter, whose checkpoint is the adapter alone."""
     folder = tmp_path_factory.mktemp("export") / "run"
     own = [
-        f"run.dir={folder}", "run.steps=2", "run.tensorboard=false", "evaluate.every=2",
+        f"run.dir={folder}", "run.steps=2", "run.trackers=[]", "evaluate.every=2",
         "evaluate.validation_problems=4", "evaluate.test_problems=4", "evaluate.test_samples=2",
         "rollout.prompts_per_step=4", "rollout.max_new_tokens=24",
         "update.sequences_per_optimizer_step=10", "objective.exploration.completions=2", "model.lora={rank: 2}",

@@ -29,7 +29,7 @@ def test_a_server_killed_in_a_step_costs_no_prompt_and_no_old_weights_are_sample
         "environment": {"VLLM_CPU_KVCACHE_SPACE": "1"},
     }  # fmt: skip
     settings = {
-        "run.dir": str(tmp_path / "run"), "run.steps": STEPS, "run.tensorboard": False, "rollout.engine": "vllm",
+        "run.dir": str(tmp_path / "run"), "run.steps": STEPS, "run.trackers": [], "rollout.engine": "vllm",
         "rollout.prompts_per_step": PROMPTS, "rollout.completions_per_prompt": COMPLETIONS,
         "rollout.vllm": {"start": server, "untie_head": True}, "update.sequences_per_optimizer_step": 24,
         "update.learning_rate": 1e-3, "evaluate.validation_problems": 4, "evaluate.test_problems": 4,
