@@ -84,10 +84,10 @@ def run_training(
             held.enter_context(sole_writer(path))
             return _open(config, path, resume=resume, console=console)
 
-        checkpoint = ranks.from_first(begin)
-        stopper = held.enter_context(listening())
         held.enter_context(full_disk_told(path))
         held.enter_context(memory_told())
+        checkpoint = ranks.from_first(begin)
+        stopper = held.enter_context(listening())
         run = _build(config, RunFolder(path), launched, checkpoint=checkpoint, console=console, profile=profile)
         return _turn(run, checkpoint, stopper)
 
