@@ -21,6 +21,7 @@ from uec_vlm.trainer.run import run_training
 PROMPTS, COMPLETIONS, STEPS = 12, 4, 4
 
 
+@pytest.mark.slow  # the server starts several times, about half a minute each
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(vllm_python() is None, reason=WHY_NOT)
 def test_a_server_killed_in_a_step_costs_no_prompt_and_no_old_weights_are_sampled_from(tmp_path: Path) -> None:
