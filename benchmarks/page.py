@@ -31,7 +31,8 @@ NOTES = {
     "step": "Sampling, grading, scoring and update of one step, each trainer in its own loop. The targets are not "
     "reached. Every rollout is scored once before the update, for entropy and old log-probabilities, though the first "
     "update's own forward could serve where nothing is filtered: a sixth of the step. The update is the largest part. "
-    "Per trained token UEC's update is dearer because what it keeps comes from more prompts, each of which is read for "
+    "Per trained token UEC's update is dearer, perhaps because what it keeps comes from more prompts, each of which "
+    "is read for "
     "fewer completions.",
     "scoring": "Positions by vocabulary are taken in blocks that stay in the processor's cache, forwards and "
     "backwards; what is held beyond the inputs and their gradients does not grow with the positions. The time against "
