@@ -218,6 +218,9 @@ class EvaluateSection(Section):
 
     controls: wrong pictures that are shown too, at the start, and at the end on test (on validation where there is no
     test); controls_every: on validation also at the evaluated steps that are multiples of it (0: at none).
+    test_checkpoint: what is tested at the end, the best on validation or the last (comparisons at equal steps).
+    start_cache: a folder where the evaluations of the untouched model are kept for all runs that start from the same
+    model with the same problems, settings, seed and packages; null measures them in every run.
     """
 
     every: Count = 0
@@ -228,6 +231,8 @@ class EvaluateSection(Section):
     temperature: Annotated[float, Field(ge=0.0, le=5.0)] = 1.0
     controls: tuple[Literal["blank", "shuffled", "none"], ...] = ("shuffled",)
     controls_every: Count = 0
+    test_checkpoint: Literal["best", "last"] = "best"
+    start_cache: str | None = None
 
 
 class LogSection(Section):

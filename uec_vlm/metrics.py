@@ -112,6 +112,12 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("eval/control_*", "share", "mean", "Accuracy with this control (blank, shuffled, none) for the picture."),
     Metric("eval/gain", "share", "last", "Accuracy on the validation problems minus that of the untouched model."),
     Metric("eval/gain_by_format", "share", "last", "The part of eval/gain that comes of more well-formed completions."),
+    Metric(
+        "time/cpu",
+        "seconds",
+        "sum",
+        "Processor time of the first process over the step, all its threads; a busy machine does not lengthen it.",
+    ),
     Metric("time/step", "seconds", "sum", "Wall time of the whole step, without evaluation and saving."),
     Metric("time/data", "seconds", "sum", "Wall time of waiting for prompts: reading, decoding, resizing, tokens."),
     Metric("time/rollout", "seconds", "sum", "Wall time of the regular rollouts; vision, prefill, decode are parts."),

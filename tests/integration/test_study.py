@@ -19,14 +19,15 @@ TINY = {
     "run.steps": 1, "run.trackers": [], "log.rollouts_every": 0, "rollout.prompts_per_step": 2,
     "rollout.completions_per_prompt": 2, "rollout.max_new_tokens": 8, "update.sequences_per_optimizer_step": 4,
     "evaluate.validation_problems": 3, "evaluate.validation_samples": 2, "evaluate.test_problems": 2,
-    "evaluate.test_samples": 2,
+    "evaluate.test_samples": 2, "evaluate.test_checkpoint": "last",
 }  # fmt: skip
 
 
 def _study(folder: Path) -> Path:
+    shared = {**TINY, "evaluate.start_cache": str(folder / "runs" / "start")}
     tree = {
         "name": "tiny", "base": str(config_folder() / "quickstart.yaml"), "results": str(folder / "results"),
-        "runs": str(folder / "runs"), "reference": "grpo", "main": ["grpo", "uec"], "shared": TINY,
+        "runs": str(folder / "runs"), "reference": "grpo", "main": ["grpo", "uec"], "shared": shared,
         "tuning": {"learning_rates": [1e-4, 1e-5], "steps": 1, "seed": 9,
                    "set": {"data.validation.seed": 12, "data.test": None}},
         "arms": {
@@ -54,6 +55,13 @@ def test_a_study_runs_to_its_page(tmp_path: Path) -> None:
     uec = json.loads((results / "cells" / "main-uec-seed0.json").read_text())
     assert uec["learning_rate"] == tuning["chosen"]["grpo"]
     assert {row["split"] for row in uec["evaluations"]} == {"validation", "test"}
+
+    # Both arms start from the same answers, measured once for each split; tuning has other problems and no test.
+    assert len(list((tmp_path / "runs" / "start").glob("*.json"))) == 3
+    grpo = json.loads((results / "cells" / "main-grpo-seed0.json").read_text())
+    assert [row for row in grpo["evaluations"] if row["step"] == 0] == [
+        row for row in uec["evaluations"] if row["step"] == 0
+    ]
 
     before = (results / "cells" / "main-uec-seed0.json").read_bytes()
     run_study(file, jobs=2, only=(), console=console)

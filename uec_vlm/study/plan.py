@@ -18,7 +18,7 @@ from uec_vlm.sections import Section, parse_section, read_yaml
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0.0, le=1.0)]
 # What may differ between two runs of the same cell without changing its numbers.
-_NO_MATTER = {"run": ("name", "dir", "trackers"), "checkpoint": ("every", "keep_last")}
+_NO_MATTER = {"run": ("name", "dir", "trackers"), "checkpoint": ("every", "keep_last"), "evaluate": ("start_cache",)}
 
 
 class Arm(Section):
@@ -114,17 +114,16 @@ def tuning_cells(study: Study) -> list[Cell]:
 
 
 def main_cells(study: Study, rates: Mapping[str, float]) -> list[Cell]:
-    """The cells of the comparison, seed by seed, so that whatever is done is balanced over the arms.
+    """The cells of the comparison: the main arms first, seed by seed, so that whatever is done is balanced over them.
 
     rates: tuned learning rate by arm; an arm without one keeps the base's.
     """
     cells = []
-    for seed in range(max(arm.seeds for arm in study.arms.values())):
-        for name, arm in study.arms.items():
-            if seed < arm.seeds:
-                rate = rates.get(arm.rate_of or name)
-                cells.append(_cell("main", name, arm, seed, rate, {**study.shared, **arm.set}))
-    return cells
+    for name, arm in study.arms.items():
+        for seed in range(arm.seeds):
+            rate = rates.get(arm.rate_of or name)
+            cells.append(_cell("main", name, arm, seed, rate, {**study.shared, **arm.set}))
+    return sorted(cells, key=lambda cell: (cell.arm not in study.main, cell.seed))
 
 
 def cell_config(study: Study, folder: Path, cell: Cell) -> RunConfig:

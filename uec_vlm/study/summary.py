@@ -31,7 +31,8 @@ def summarise(run: RunFolder, *, cell: Mapping[str, Any]) -> dict[str, Any]:
         **cell,
         "commit": environment.get("commit"),
         "packages": {name: environment["packages"].get(name) for name in ("torch", "transformers")},
-        "seconds": round(sum(value for row in rows for name, value in row.items() if name.startswith("time/")), 1),
+        "cpu_seconds": round(sum(row.get("time/cpu", float("nan")) for row in rows), 1),
+        "seconds": round(sum(row.get("time/step", 0.0) for row in rows), 1),
         "curve": _curve(rows, evaluated={int(row["step"]) for row in evaluations}),
         "evaluations": [_evaluation(row) for row in evaluations],
     }

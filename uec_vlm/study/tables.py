@@ -115,7 +115,7 @@ def arms_table(summaries: Sequence[Summary], order: Sequence[str]) -> str:
     arms, base = by_arm(summaries), start([one for one in summaries if one["kind"] == "main"])
     lines = [
         "| arm | seeds | mean@n | gain over the start | pass@n | entropy, end / start | hard prompts solved "
-        "| sampled tokens | optimizer steps | minutes |",
+        "| sampled tokens | optimizer steps | processor minutes |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name in order:
@@ -127,7 +127,7 @@ def arms_table(summaries: Sequence[Summary], order: Sequence[str]) -> str:
         passed = np.mean([np.mean(pass_at_k(row["correct"], row["samples"], row["samples"])) for row in ends])
         entropy = np.mean([one["curve"]["rollout/entropy"][-1] / one["curve"]["rollout/entropy"][0] for one in cells])
         costs = [f"{np.mean([total(one, key) for one in cells]):,.0f}" for key in _COSTS]
-        minutes = np.mean([one["seconds"] for one in cells]) / 60
+        minutes = np.mean([one["cpu_seconds"] for one in cells]) / 60
         lines.append(
             f"| `{name}` | {len(cells)} | {final(cells).mean():.3f} | {gain} | {passed:.3f} | {entropy:.2f} | "
             f"{' | '.join(costs)} | {minutes:.1f} |"

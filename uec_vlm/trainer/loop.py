@@ -46,7 +46,8 @@ def train(circle: Circle, state: TrainState, *, last_step: int) -> Iterator[Turn
     """Steps until `last_step`, each with its report. The same circle and state always give the same steps."""
     circle.refill_engine(state.optimizer_steps)
     while state.step < last_step:
-        step, report, started = state.step + 1, StepReport(), time.perf_counter()
+        step, report = state.step + 1, StepReport()
+        started, worked = time.perf_counter(), time.process_time()
         set_global_generators(circle.settings.seed, "step", step)
         groups, trainable, drawn = sample_regular(circle, drawn=state.drawn, step=step, report=report)
         scores, entropy = observe_regular(circle, groups, report)
@@ -65,6 +66,7 @@ def train(circle: Circle, state: TrainState, *, last_step: int) -> Iterator[Turn
         realised_dh(circle, groups, scores, step=step, report=report)
         report_state(circle, state, report)
         report.add("time/step", time.perf_counter() - started)
+        report.add("time/cpu", time.process_time() - worked)
         yield Turn(state, report, (*regular, *explored), replayed, circle.policy.tokenizer)
 
 

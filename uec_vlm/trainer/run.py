@@ -37,6 +37,7 @@ from uec_vlm.trainer.state import TrainState, inputs_of, load_checkpoint, save_c
 from uec_vlm.trainer.stopping import HOW_TO_GO_ON, Stopper, listening
 from uec_vlm.trainer.timing import timed
 from uec_vlm.trainer.trackers import Trackers, open_trackers, require_trackers
+from uec_vlm.trainer.untouched import evaluated_once
 
 
 @dataclass(frozen=True)
@@ -261,11 +262,12 @@ def _refuse_endless_skips(run: Run, skipped: int, step: int) -> None:
 
 
 def _finish(run: Run) -> None:
-    """The test split, once, with the checkpoint that validation chose; then the drawings."""
+    """The test split, once, with the checkpoint that validation chose or with the last; then the drawings."""
     last = run.config.run.steps
     if not _evaluated(run, "validation", last):
         _validate(run, last, StepReport())
-    chosen = run.ranks.from_first(lambda: best_step(run.folder, run.tell))
+    takes_last = run.config.evaluate.test_checkpoint == "last"
+    chosen = last if takes_last else run.ranks.from_first(lambda: best_step(run.folder, run.tell))
     if run.splits.test is not None and not _evaluated(run, "test", chosen):
         if chosen != last:
             checkpoint = run.folder.checkpoints / f"step_{chosen}"
@@ -304,15 +306,20 @@ def _evaluated(run: Run, split: str, step: int) -> bool:
 
 def _evaluate(run: Run, held_out: HeldOut, step: int) -> Evaluation:
     circle = run.circle
-    evaluation = evaluate(
-        held_out.samples,
-        held_out.settings,
-        step=step,
-        engine=circle.engine,
-        render=circle.render,
-        judge=circle.judge,
-        ranks=run.ranks,
-    )
+
+    def measure() -> Evaluation:
+        return evaluate(
+            held_out.samples,
+            held_out.settings,
+            step=step,
+            engine=circle.engine,
+            render=circle.render,
+            judge=circle.judge,
+            ranks=run.ranks,
+        )
+
+    folder = run.config.evaluate.start_cache if step == 0 else None
+    evaluation = evaluated_once(folder, run.config, held_out, measure, run.ranks)
     run.ranks.from_first(lambda: run.folder.append_evaluation(evaluation.row()))
     return evaluation
 

@@ -42,6 +42,15 @@ def test_cells_are_balanced_over_arms_and_carry_the_tuned_rate(tmp_path: Path) -
     assert (tuned.run.steps, tuned.data.test, tuned.run.seed) == (3, None, 7)
 
 
+def test_the_main_arms_run_first(tmp_path: Path) -> None:
+    arms = {
+        "grpo": {"algorithm": "grpo", "seeds": 2}, "qae": {"algorithm": "qae", "seeds": 1},
+        "uec": {"algorithm": "uec", "seeds": 2},
+    }  # fmt: skip
+    cells = main_cells(load_study(_study(tmp_path, arms=arms)), {})
+    assert [f"{cell.arm} {cell.seed}" for cell in cells] == ["grpo 0", "uec 0", "grpo 1", "uec 1", "qae 0"]
+
+
 def test_the_hash_follows_what_determines_the_numbers(tmp_path: Path) -> None:
     study = load_study(_study(tmp_path))
     one, _, other = (cell_config(study, tmp_path, cell) for cell in main_cells(study, {}))

@@ -27,7 +27,7 @@ def _run(arm: str, seed: int, counts: dict[int, list[int]], *, tokens: int, entr
     """A run of 20 steps that is evaluated at the given steps, 4 samples each, and samples `tokens` a step."""
     steps = [1, 10, 20]
     return {
-        "kind": "main", "arm": arm, "seed": seed, "seconds": 60.0,
+        "kind": "main", "arm": arm, "seed": seed, "seconds": 60.0, "cpu_seconds": 30.0,
         "curve": {
             "step": steps,
             "rollout/entropy": [1.0, 0.9, entropy],
@@ -87,7 +87,7 @@ def test_the_tables_say_what_was_measured() -> None:
     cells = [cell.strip() for cell in row.split("|")[1:-1]]
     assert cells[1:3] == ["2", "0.750"]
     assert cells[3].startswith("0.625 [")  # 0.75, 0.75, 0.5, 0.5
-    assert cells[4:] == ["1.000", "0.50", "3", "4,000", "40", "1.0"]
+    assert cells[4:] == ["1.000", "0.50", "3", "4,000", "40", "0.5"]
     assert "`uec` | 0.375 [" in differences_table(both, ["grpo", "uec"], "grpo")
     groups = groups_table(both, ["uec"], IDS)
     assert "| chord, level 1 | 2 | 0.250 | 1.000 |" in groups
