@@ -49,8 +49,14 @@ def read_summaries(folder: Path) -> list[dict[str, Any]]:
 
 
 def _evaluation(row: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in row.items() if key not in ("ids", "formatted")}
-    return {**kept, "formatted": sum(row["formatted"])}
+    """Right completions by problem; of all else the sums."""
+    kept = {key: row[key] for key in ("split", "step", "samples", "temperature", "correct", "tokens")}
+    sums = {key: sum(row[key]) for key in ("formatted", "correct_formatted")}
+    controls = {
+        name: {"problems": len(counts["ids"]), "correct": sum(counts["correct"])}
+        for name, counts in row["controls"].items()
+    }
+    return {**kept, **sums, "controls": controls}
 
 
 def _curve(rows: Sequence[Mapping[str, float]], *, evaluated: set[int]) -> dict[str, list[float]]:
