@@ -23,11 +23,14 @@ from uec_vlm.study.tables import (
     arms_table,
     by_arm,
     differences_table,
+    difficulty_table,
+    end_split,
     evaluation_at,
     groups_table,
     pass_at_k_table,
     tuning_table,
 )
+from uec_vlm.study.verdict import criteria_table
 
 BEGIN, END = "<!-- study {name}: begin -->", "<!-- study {name}: end -->"
 
@@ -55,12 +58,16 @@ def study_text(study: Study, *, images: Path, link: str) -> str:
     done = len(summaries)
     parts = [
         f"{done} cells are finished ({len(ids)} held-out problems; n samples each at T = 1).",
-        "### Arms at the end", arms_table(summaries, order),
+        f"### Arms at the end ({end_split(summaries)} split)", arms_table(summaries, order),
+        "### What was expected", criteria_table(summaries, study.main, study.reference),
+        "95 % intervals by a bootstrap over seeds and problems. The ratio and the entropy are judged by their values, "
+        "the others by their intervals.",
         "### Differences", differences_table(summaries, order, study.reference),
         "95 % intervals by a bootstrap over seeds and problems; \\* p < 0.05 after Benjamini and Yekutieli's "
         "correction.",
         f"![Accuracy against steps, tokens and optimizer steps; entropy]({link}/{picture.name})",
         "### pass@k on the test split", pass_at_k_table(summaries, order),
+        "### By difficulty", difficulty_table(summaries, study.main),
         "### By family and level", groups_table(summaries, study.main, ids),
     ]  # fmt: skip
     tuning = results / "tuning.json"

@@ -21,7 +21,7 @@ AXES: dict[Axis, str] = {
 }
 Summary = Mapping[str, Any]
 Floats = NDArray[np.float64]
-_RESAMPLES = 2000
+RESAMPLES = 2000
 _GEOSYNTH_ID = re.compile(r"geosynth-(?P<family>.+)-(?P<level>\d+)-\d+")
 
 
@@ -53,7 +53,7 @@ def accuracies(evaluation: Mapping[str, Any]) -> Floats:
 def evaluation_at(summary: Summary, axis: Axis, budget: float, *, split: str = "validation") -> Mapping[str, Any]:
     """The last evaluation of a split that had cost at most `budget` on the axis; that of step 0 costs nothing."""
     spent = dict(zip(summary["curve"]["step"], summary["curve"][axis], strict=True)) | {0: 0.0}
-    rows = [row for row in summary["evaluations"] if row["split"] == split and "control" not in row]
+    rows = [row for row in summary["evaluations"] if row["split"] == split]
     within = [row for row in rows if spent[row["step"]] <= budget]
     chosen: Mapping[str, Any] = max(within, key=lambda row: row["step"])
     return chosen
@@ -82,12 +82,12 @@ def bootstrap(values: Floats, *, seed: int = 0) -> tuple[Estimate, float]:
     """
     generator = np.random.default_rng(seed)
     seeds, problems = values.shape
-    rows = generator.integers(seeds, size=(_RESAMPLES, seeds))
-    columns = generator.integers(problems, size=(_RESAMPLES, problems))
+    rows = generator.integers(seeds, size=(RESAMPLES, seeds))
+    columns = generator.integers(problems, size=(RESAMPLES, problems))
     means = np.array([values[r][:, c].mean() for r, c in zip(rows, columns, strict=True)])
     low, high = np.quantile(means, [0.025, 0.975])
     tail = min((means <= 0).mean(), (means >= 0).mean())
-    return Estimate(float(values.mean()), float(low), float(high)), float(min(2 * max(tail, 1 / _RESAMPLES), 1.0))
+    return Estimate(float(values.mean()), float(low), float(high)), float(min(2 * max(tail, 1 / RESAMPLES), 1.0))
 
 
 def difference(arm: Sequence[Summary], reference: Sequence[Summary], axis: Axis) -> Difference:
@@ -110,30 +110,58 @@ def corrected(differences: Sequence[Difference]) -> list[float]:
     return [float(p) for p in stats.false_discovery_control([one.p for one in differences], method="by")]
 
 
+def end_split(summaries: Sequence[Summary]) -> str:
+    """The split on which the end is told: test where every run has it, else validation."""
+    tested = [any(row["split"] == "test" for row in one["evaluations"]) for one in summaries if one["kind"] == "main"]
+    return "test" if tested and all(tested) else "validation"
+
+
 def arms_table(summaries: Sequence[Summary], order: Sequence[str]) -> str:
-    """One row per arm: accuracy and gain at the end, pass@k, entropy, prompts solved, what it cost."""
-    arms, base = by_arm(summaries), start([one for one in summaries if one["kind"] == "main"])
+    """One row per arm: accuracy and gain at the end, pass@16, format, image reliance, entropy, what it cost."""
+    arms, split = by_arm(summaries), end_split(summaries)
+    cells = [one for found in arms.values() for one in found]
+    base = start(cells, split=split)
+    samples = evaluation_at(cells[0], "step", 0, split=split)["samples"]
+    few = min(16, samples)
     lines = [
-        "| arm | seeds | mean@n | gain over the start | pass@n | entropy, end / start | hard prompts solved "
-        "| sampled tokens | optimizer steps | processor minutes |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        f"| arm | seeds | mean@{samples} | gain over the start | pass@{few} | format | image gain "
+        "| entropy, end / start | hard prompts solved | sampled tokens | optimizer steps | processor minutes |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        f"| the start | | {base.mean():.3f} | | {_ends(cells, split, few, first=True)} | 1.00 | | | | |",
     ]
     for name in order:
         if name not in arms:
             continue
-        cells = arms[name]
-        gain, _ = bootstrap(final(cells) - base)
-        ends = [evaluation_at(one, "step", float("inf")) for one in cells]
-        passed = np.mean([np.mean(pass_at_k(row["correct"], row["samples"], row["samples"])) for row in ends])
-        entropy = np.mean([one["curve"]["rollout/entropy"][-1] / one["curve"]["rollout/entropy"][0] for one in cells])
-        costs = [f"{np.mean([total(one, key) for one in cells]):,.0f}" for key in _COSTS]
-        minutes = np.mean([one["cpu_seconds"] for one in cells]) / 60
+        found = arms[name]
+        gain, _ = bootstrap(final(found, split=split) - base)
+        entropy = np.mean([one["curve"]["rollout/entropy"][-1] / one["curve"]["rollout/entropy"][0] for one in found])
+        costs = [f"{np.mean([total(one, key) for one in found]):,.0f}" for key in _COSTS]
+        minutes = np.mean([one["cpu_seconds"] for one in found]) / 60
         lines.append(
-            f"| `{name}` | {len(cells)} | {final(cells).mean():.3f} | {gain} | {passed:.3f} | {entropy:.2f} | "
-            f"{' | '.join(costs)} | {minutes:.1f} |"
+            f"| `{name}` | {len(found)} | {final(found, split=split).mean():.3f} | {gain} | "
+            f"{_ends(found, split, few)} | {entropy:.2f} | {' | '.join(costs)} | {minutes:.1f} |"
         )
-    lines.append(f"\nThe untouched policy: mean@n {base.mean():.3f}.")
     return "\n".join(lines)
+
+
+def _ends(cells: Sequence[Summary], split: str, k: int, *, first: bool = False) -> str:
+    """pass@k, share of well-formed completions and image gain of the last (or first) evaluations, as table cells."""
+    rows = [evaluation_at(one, "step", 0 if first else float("inf"), split=split) for one in cells]
+    passed = np.mean([np.mean(pass_at_k(row["correct"], row["samples"], k)) for row in rows])
+    formatted = np.mean([row["formatted"] / (row["samples"] * len(row["correct"])) for row in rows])
+    return f"{passed:.3f} | {formatted:.3f} | {_image_gain(rows)}"
+
+
+def _image_gain(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Accuracy with the true picture minus that with a shuffled one; empty where it was not measured."""
+    measured = [row for row in rows if "shuffled" in row["controls"]]
+    if not measured:
+        return ""
+    gains = []
+    for row in measured:
+        wrong = row["controls"]["shuffled"]
+        gains.append(accuracies(row).mean() - wrong["correct"] / (wrong["problems"] * row["samples"]))
+    return f"{np.mean(gains):.3f}"
 
 
 def differences_table(summaries: Sequence[Summary], order: Sequence[str], reference: str) -> str:
@@ -170,6 +198,23 @@ def groups_table(summaries: Sequence[Summary], order: Sequence[str], ids: Sequen
     return "\n".join(lines)
 
 
+def difficulty_table(summaries: Sequence[Summary], order: Sequence[str]) -> str:
+    """mean@n at the end by how often the untouched policy solves a problem."""
+    arms, split = by_arm(summaries), end_split(summaries)
+    base = start([one for found in arms.values() for one in found], split=split)
+    names = [name for name in order if name in arms]
+    lines = [
+        f"| the start solves | n | start | {' | '.join(f'`{name}`' for name in names)} |",
+        "|---|---|---|" + "---|" * len(names),
+    ]
+    for title, low, high in _DIFFICULTY:
+        places = np.flatnonzero((base >= low) & (base < high))
+        if len(places):
+            cells = [f"{final(arms[name], split=split)[:, places].mean():.3f}" for name in names]
+            lines.append(f"| {title} | {len(places)} | {base[places].mean():.3f} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def pass_at_k_table(summaries: Sequence[Summary], order: Sequence[str], *, split: str = "test") -> str:
     """pass@k on the test split, of the untouched policy and at the end, for powers of two up to the samples drawn."""
     arms = by_arm(summaries)
@@ -201,4 +246,7 @@ def tuning_table(tuning: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+_DIFFICULTY = (
+    ("under 1 %", 0.0, 0.01), ("1 to 25 %", 0.01, 0.25), ("25 to 75 %", 0.25, 0.75), ("above 75 %", 0.75, 1.01),
+)  # fmt: skip
 _COSTS = ("explore/solved", "rollout/sampled_tokens", "update/optimizer_steps")

@@ -13,6 +13,7 @@ from uec_vlm.study.tables import (
     corrected,
     difference,
     differences_table,
+    difficulty_table,
     evaluation_at,
     groups_table,
     pass_at_k_table,
@@ -36,7 +37,8 @@ def _run(arm: str, seed: int, counts: dict[int, list[int]], *, tokens: int, entr
             "explore/solved": [0, 1, 3],
         },
         "evaluations": [
-            {"split": split, "step": step, "samples": 4, "correct": found}
+            {"split": split, "step": step, "samples": 4, "correct": found, "formatted": 12,
+             "controls": {"shuffled": {"problems": 4, "correct": 2}}}
             for split in ("validation", "test") for step, found in counts.items()
         ],
     }  # fmt: skip
@@ -87,7 +89,11 @@ def test_the_tables_say_what_was_measured() -> None:
     cells = [cell.strip() for cell in row.split("|")[1:-1]]
     assert cells[1:3] == ["2", "0.750"]
     assert cells[3].startswith("0.625 [")  # 0.75, 0.75, 0.5, 0.5
-    assert cells[4:] == ["1.000", "0.50", "3", "4,000", "40", "0.5"]
+    # 12 of 16 well-formed; 12 of 16 right less 2 of 16 with the wrong picture.
+    assert cells[4:] == ["1.000", "0.750", "0.625", "0.50", "3", "4,000", "40", "0.5"]
+    difficulty = difficulty_table(both, ["grpo", "uec"])
+    assert "| under 1 % | 2 | 0.000 | 0.000 | 0.500 |" in difficulty
+    assert "| 25 to 75 % | 2 | 0.250 | 0.750 | 1.000 |" in difficulty
     assert "`uec` | 0.375 [" in differences_table(both, ["grpo", "uec"], "grpo")
     groups = groups_table(both, ["uec"], IDS)
     assert "| chord, level 1 | 2 | 0.250 | 1.000 |" in groups

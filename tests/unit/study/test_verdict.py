@@ -1,0 +1,53 @@
+"""Expectations against arms whose numbers are known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.unit.study.test_tables import GRPO, UEC, _run
+from uec_vlm.study.verdict import criteria, criteria_table, entropy_range, gain_ratio
+
+
+def test_every_expectation_is_measured_and_judged() -> None:
+    found = criteria([*GRPO, *UEC], "uec", "grpo")
+    # Gains 0.625 and 0.25; at equal steps 0.375 apart; at equal tokens 0, 0, 0.25, 0.25: the interval touches 0.
+    assert found[0].measured.startswith("2.500 [")
+    assert found[1].measured.startswith("0.375 [")
+    assert found[2].measured.startswith("0.125 [0.000")
+    # pass@4 of the start 1, 1, 0, 0; of the end 1, 1, 1, 1.
+    assert found[3].measured.startswith("0.500 [")
+    assert found[4].measured == "0.50 to 1.00"
+    assert [one.met for one in found] == [True, True, False, False, True]
+    assert "2.500" in criteria_table([*GRPO, *UEC], ["grpo", "uec"], "grpo")
+    assert "No run of `grpo`" in criteria_table(UEC, ["grpo", "uec"], "grpo")
+
+
+def test_a_ratio_below_the_headline_and_a_collapse_are_told() -> None:
+    weak = [_run("uec", 0, {0: [1, 1, 0, 0], 20: [3, 3, 1, 0]}, tokens=100, entropy=0.2)]
+    found = criteria([*GRPO, *weak], "uec", "grpo")
+    assert found[0].measured.startswith("1.250 [")  # 0.3125 over 0.25
+    assert found[4].measured == "0.20 to 1.00"
+    assert not found[0].met
+    assert not found[4].met
+
+
+def test_the_interval_of_a_ratio_holds_both_kinds_of_spread() -> None:
+    generator = np.random.default_rng(0)
+    mine, others = (generator.normal(mean, 0.05, size=(6, 1)) + np.zeros((6, 300)) for mean in (0.3, 0.2))
+    ratio = gain_ratio(mine, others)
+    assert ratio.mean == pytest.approx(mine.mean() / others.mean(), rel=1e-12)
+    assert ratio.low < 1.5 < ratio.high
+    assert 0.2 < ratio.high - ratio.low < 1.5
+    same = gain_ratio(np.full((2, 5), 0.3), np.full((2, 5), 0.2))
+    assert (same.low, same.high) == pytest.approx((1.5, 1.5), rel=0, abs=1e-12)
+
+
+def test_the_entropy_of_single_steps_is_smoothed() -> None:
+    def run(entropy: list[float]) -> dict[str, Any]:
+        return {"curve": {"rollout/entropy": entropy}}
+
+    spiked = run([1.0, 1.0, 3.0, 1.0, 1.0, 1.0, 1.0, 1.0])
+    assert entropy_range([spiked], [run([1.0]), run([3.0])]) == pytest.approx((0.5, 0.7))

@@ -1,0 +1,104 @@
+"""What a method was expected to reach against the reference, what it reached, and whether that is so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from uec_vlm.reports.statistics import Estimate, pass_at_k
+from uec_vlm.study.tables import (
+    AXES,
+    RESAMPLES,
+    Floats,
+    Summary,
+    bootstrap,
+    by_arm,
+    difference,
+    end_split,
+    evaluation_at,
+    final,
+    start,
+)
+
+# The paper's headline: a gain 37.9 % larger than GRPO's (arXiv 2604.14646).
+RATIO = 1.379
+ENTROPY = (0.5, 1.5)
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One expectation. measured: as text; met: whether its interval, or for the ratio and entropy its value, is so."""
+
+    text: str
+    measured: str
+    met: bool
+
+
+def criteria(summaries: Sequence[Summary], arm: str, reference: str) -> list[Criterion]:
+    """The expectations of one arm held against the reference arm; both must have finished cells."""
+    arms, split = by_arm(summaries), end_split(summaries)
+    mine, others = arms[arm], arms[reference]
+    base = start([one for found in arms.values() for one in found], split=split)
+    ratio = gain_ratio(final(mine, split=split) - base, final(others, split=split) - base)
+    steps, tokens = (difference(mine, others, axis).estimate for axis in list(AXES)[:2])
+    passed, _ = bootstrap(_pass16(mine, split) - _pass16(mine, split, first=True))
+    low, high = entropy_range(mine, [one for found in arms.values() for one in found])
+    return [
+        Criterion(f"gain at least {RATIO} x that of `{reference}`, equal steps", str(ratio), ratio.mean >= RATIO),
+        Criterion(f"gain larger than that of `{reference}`, equal steps", str(steps), steps.low > 0),
+        Criterion(f"gain larger than that of `{reference}`, equal sampled tokens", str(tokens), tokens.low > 0),
+        Criterion("pass@16 above the start's", str(passed), passed.low > 0),
+        Criterion(
+            f"entropy between {ENTROPY[0]} and {ENTROPY[1]} x its start", f"{low:.2f} to {high:.2f}",
+            ENTROPY[0] <= low and high <= ENTROPY[1],
+        ),
+    ]  # fmt: skip
+
+
+def criteria_table(summaries: Sequence[Summary], order: Sequence[str], reference: str) -> str:
+    """A row per expectation, a column per arm that has finished cells, the reference apart."""
+    arms = by_arm(summaries)
+    names = [name for name in order if name in arms and name != reference]
+    if reference not in arms or not names:
+        return f"No run of `{reference}` and another arm is finished yet."
+    found = [criteria(summaries, name, reference) for name in names]
+    lines = [f"| expected | {' | '.join(f'`{name}`' for name in names)} |", "|---|" + "---|" * len(names)]
+    for rows in zip(*found, strict=True):
+        cells = [f"{one.measured}: {'yes' if one.met else '**no**'}" for one in rows]
+        lines.append(f"| {rows[0].text} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def gain_ratio(mine: Floats, others: Floats, *, seed: int = 0) -> Estimate:
+    """Mean gain of one arm over that of the other, [seeds, problems] each, with its 95 % bootstrap interval.
+
+    Problems are drawn once for both arms, the seeds of each arm apart.
+    """
+    generator = np.random.default_rng(seed)
+    ratios = []
+    for _ in range(RESAMPLES):
+        columns = generator.integers(mine.shape[1], size=mine.shape[1])
+        means = [rows[generator.integers(len(rows), size=len(rows))][:, columns].mean() for rows in (mine, others)]
+        ratios.append(means[0] / means[1] if means[1] else np.nan)
+    low, high = np.nanquantile(ratios, [0.025, 0.975])
+    return Estimate(float(mine.mean() / others.mean()), float(low), float(high))
+
+
+def entropy_range(cells: Sequence[Summary], everyone: Sequence[Summary], *, window: int = 5) -> tuple[float, float]:
+    """Least and greatest entropy of the regular rollouts, over its start.
+
+    The start is the mean of the first steps of all runs, which have one policy; the curve is the mean over the arm's
+    seeds, smoothed over `window` of its points, since the entropy of one step depends on its prompts.
+    """
+    first = np.mean([one["curve"]["rollout/entropy"][0] for one in everyone])
+    curve = np.mean([one["curve"]["rollout/entropy"] for one in cells], axis=0) / first
+    smooth = np.convolve(curve, np.ones(window) / window, mode="valid") if len(curve) >= window else curve
+    return float(smooth.min()), float(smooth.max())
+
+
+def _pass16(cells: Sequence[Summary], split: str, *, first: bool = False) -> Floats:
+    """pass@16 (or of as many samples as there are) of every problem, a row per seed."""
+    rows = [evaluation_at(one, "step", 0 if first else float("inf"), split=split) for one in cells]
+    return np.stack([np.asarray(pass_at_k(row["correct"], row["samples"], min(16, row["samples"]))) for row in rows])
