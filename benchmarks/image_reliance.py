@@ -24,12 +24,12 @@ from uec_vlm.policy import Policy, load_policy, prefill
 from uec_vlm.records import Prompt, Sample
 from uec_vlm.reports.statistics import estimate, paired_difference
 from uec_vlm.rollouts import ENGINES
+from uec_vlm.starter.report import MAX_NEW_TOKENS, STARTER_FAMILIES, STARTER_LEVELS
 from uec_vlm.trainer.controls import blank
 from uec_vlm.trainer.evaluate import Evaluation, EvaluationSettings, evaluate
 from uec_vlm.trainer.judging import RewardSettings, judge_rollouts
 from uec_vlm.trainer.sft import sft_run
 from uec_vlm.trainer.sft_command import Targets
-from uec_vlm.trainer.starter_report import MAX_NEW_TOKENS, STARTER_FAMILIES, STARTER_LEVELS
 
 RESULTS = Path(__file__).parent / "results"
 TARGET = "<think>{solution}</think>\\boxed{{{answer}}}"

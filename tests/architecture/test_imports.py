@@ -31,6 +31,7 @@ MAY_IMPORT = {
     | EVERY_STATION
     | {"config", "dumps", "engine_sections", "durable", "runlog", "geosynth", "reports"},
     "study": {"errors", "sections", "metrics", "config", "durable", "runlog", "reports"},
+    "starter": COMMON | EVERY_STATION | {"geosynth", "reports", "trainer"},
     # preflight asks `trainer.build` for the very stations that a run would use
     "preflight": COMMON | EVERY_STATION | {"config", "runlog", "geosynth", "trainer"},
     "cli": COMMON | EVERY_STATION | {"config", "runlog", "geosynth", "reports", "trainer", "preflight", "study"},

@@ -16,17 +16,17 @@ from uec_vlm.config import GeosynthData, config_folder, load_config
 from uec_vlm.geosynth import ProblemSet
 from uec_vlm.geosynth.asset import starter_folder
 from uec_vlm.policy import Policy, load_policy, score
-from uec_vlm.trainer.sft import target_ids
-from uec_vlm.trainer.starter_lessons import Lesson, lesson_loss, pack, picture_array, worked
-from uec_vlm.trainer.starter_model import (
+from uec_vlm.starter.lessons import Lesson, lesson_loss, pack, picture_array, worked
+from uec_vlm.starter.model import (
     both_frames,
     build_model,
     build_processor,
     pictures_to_patches,
     train_tokenizer,
 )
-from uec_vlm.trainer.starter_report import STARTER_FAMILIES, STARTER_LEVELS, accuracy, answer
-from uec_vlm.trainer.starter_sight import CHARACTERS, scattered
+from uec_vlm.starter.report import STARTER_FAMILIES, STARTER_LEVELS, accuracy, answer
+from uec_vlm.starter.sight import CHARACTERS, scattered
+from uec_vlm.trainer.sft import target_ids
 
 FOLDER = starter_folder()
 GEOMETRY3K = Path(__file__).resolve().parents[3] / "shared" / "data" / "geometry3k_raw"

@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from uec_vlm.geosynth import GeoProblem, describe
-from uec_vlm.trainer.starter_model import CELLS, MERGE, PATCH, SIDE, pictures_to_patches, vision_states
+from uec_vlm.starter.model import CELLS, MERGE, PATCH, SIDE, pictures_to_patches, vision_states
 
 _BEFORE, _AFTER = "<|im_start|>user\n<|vision_start|>", "<|vision_end|>"
 _CLOSE = "<|im_end|>\n<|im_start|>assistant\n"

@@ -1,25 +1,23 @@
-"""Build the starter policy that is shipped with the package: `python -m uec_vlm.trainer.starter --out DIR`.
+"""Build the starter policy that is shipped with the package: `python -m uec_vlm.starter --out DIR`.
 
 Four stages, each saved in the work folder, so that an interrupted build goes on where it was:
 
-    sight    the vision tower alone learns to read scattered labels (starter_sight)
+    sight    the vision tower alone learns to read scattered labels (`sight`)
     words    the language model alone learns to say what the tower sees, to calculate and to answer
     both     tower and language model together; the tower goes on telling which label is where
 
-Then the policy is measured with the real stations (starter_report); `recipe.json`, `evaluation.json` and `SHA256SUMS`
+Then the policy is measured with the real stations (`report`); `recipe.json`, `evaluation.json` and `SHA256SUMS`
 are written beside it. On two shared CPU cores all of it takes about 20 minutes. All draws are fixed by the seed;
 a change of `uec_vlm.geosynth` or of torch changes the weights.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import logging
 import pickle
 import random
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -31,11 +29,11 @@ import torch
 from torch import Tensor
 
 from uec_vlm.geosynth import GeoProblem, ProblemSet
-from uec_vlm.trainer.starter_lessons import Lesson, bucketed, guessed, lesson_loss, pack, picture_array, worked
-from uec_vlm.trainer.starter_model import build_model, build_processor, train_tokenizer
-from uec_vlm.trainer.starter_parallel import LOG_FORMAT, descend, in_processes
-from uec_vlm.trainer.starter_report import report, table
-from uec_vlm.trainer.starter_sight import Heads, Sighting, scattered, sight_loss, sighted, told, whiten_patch_embedding
+from uec_vlm.starter.lessons import Lesson, bucketed, guessed, lesson_loss, pack, picture_array, worked
+from uec_vlm.starter.model import build_model, build_processor, train_tokenizer
+from uec_vlm.starter.parallel import descend, in_processes
+from uec_vlm.starter.report import report, table
+from uec_vlm.starter.sight import Heads, Sighting, scattered, sight_loss, sighted, told, whiten_patch_embedding
 
 LOG = logging.getLogger(__name__)
 
@@ -247,23 +245,3 @@ def changed(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     values: dict[str, Any] = {name: json.loads(value) for name, value in pairs}
     values.update({name: tuple(value) for name, value in values.items() if isinstance(value, list)})
     return replace(recipe, **values)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description="Build the starter policy.")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the policy")
-    parser.add_argument("--work", type=Path, help="folder for what the stages leave, to resume; default: temporary")
-    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="change numbers of the recipe")
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
-    recipe = changed(Recipe(), options.set)
-    if options.work is not None:
-        build(options.out, options.work, recipe)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        build(options.out, Path(folder), recipe)
-
-
-if __name__ == "__main__":
-    main()

@@ -21,7 +21,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from uec_vlm.geosynth import GeoProblem
 from uec_vlm.geosynth.glyphs import typeset
-from uec_vlm.trainer.starter_model import CELL, CELLS, MERGE, PATCH, SIDE, pictures_to_patches, vision_states
+from uec_vlm.starter.model import CELL, CELLS, MERGE, PATCH, SIDE, pictures_to_patches, vision_states
 
 CHARACTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZxyzr+-.°√π"
 SPELT = 5
