@@ -1,8 +1,8 @@
-"""What a rollout engine is, how sampling is set, and the engines there are."""
+"""What a rollout engine is, and how sampling is set."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -64,19 +64,3 @@ class TimesPhases(Protocol):
     def seconds(self) -> Mapping[str, float]:
         """Wall seconds since it was made, by phase: vision, prefill, decode."""
         ...
-
-
-def _hf() -> Callable[..., RolloutEngine]:
-    from uec_vlm.rollouts.hf import HFEngine
-
-    return HFEngine
-
-
-def _vllm() -> Callable[..., RolloutEngine]:
-    from uec_vlm.rollouts.vllm import VLLMEngine
-
-    return VLLMEngine
-
-
-# From a name to a function that imports the engine's class: a library is loaded only when its engine is asked for.
-ENGINES: dict[str, Callable[[], Callable[..., RolloutEngine]]] = {"hf": _hf, "vllm": _vllm}

@@ -14,7 +14,7 @@ from uec_vlm.starter.warm_up import Recipe, build, changed
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Builds the policy as the arguments say."""
-    parser = argparse.ArgumentParser(description="Build the starter policy.")
+    parser = argparse.ArgumentParser(prog="python -m uec_vlm.starter", description="Build the starter policy.")
     parser.add_argument("--out", type=Path, required=True, help="folder for the policy")
     parser.add_argument("--work", type=Path, help="folder for what the stages leave, to resume; default: temporary")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="change numbers of the recipe")
