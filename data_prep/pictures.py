@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from data_prep.common import RowRefused, shown
-from data_prep.sources import read_bounded
+from data_prep.intergps import read_bounded
 from data_prep.zips import entry_refusal
 from uec_vlm.errors import DataError
 

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep.common import SPLIT_SPELLINGS, SPLITS, Event, RawRow, RowRefused, Source
+from data_prep.intergps import MAX_RECORD_BYTES, parse_record
 from data_prep.pictures import PictureShelf
-from data_prep.sources import MAX_RECORD_BYTES, parse_record
 from uec_vlm.errors import DataError
 
 SUFFIXES = (".parquet", ".jsonl", ".json", ".csv", ".tsv")

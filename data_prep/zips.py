@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from data_prep.common import SPLIT_SPELLINGS, Event, RawRow, RowRefused
-from data_prep.sources import DIAGRAM, MAX_FILE_BYTES, RECORD, ReadFile, by_number, intergps_rows
+from data_prep.intergps import DIAGRAM, MAX_FILE_BYTES, RECORD, ReadFile, by_number, intergps_rows
 from uec_vlm.errors import DataError
 
 MAX_RATIO = 100

@@ -9,9 +9,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from data_prep.common import Converted, Event, Ledger, RawRow, RowRefused
+from data_prep.intergps import parse_record
 from data_prep.prepare import accept
 from data_prep.registry import DATASETS
-from data_prep.sources import open_source, parse_record
+from data_prep.sources import open_source
 from data_prep.write import SCHEMA, as_row
 from tests.unit.data_prep.test_formalgeo import line
 from tests.unit.data_prep.world import diagram, record

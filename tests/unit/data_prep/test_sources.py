@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from data_prep.intergps import by_number
 from data_prep.registry import DATASETS
-from data_prep.sources import by_number, open_source
+from data_prep.sources import open_source
 from tests.unit.data_prep.world import (
     diagram,
     make_folders,
