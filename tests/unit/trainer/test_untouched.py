@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from uec_vlm.config import RunConfig, config_folder, load_config
+from uec_vlm.config import RunConfig, config_folder, dump_config, load_config
+from uec_vlm.errors import ConfigError
 from uec_vlm.records import Sample
 from uec_vlm.trainer.evaluate import Counts, Evaluation, EvaluationSettings, HeldOut
+from uec_vlm.trainer.resume import refuse_other_run
 from uec_vlm.trainer.untouched import evaluated_once, key_of
 
 SAMPLES = tuple(Sample(id=str(n), problem="?", answer="1", images=(), source="test") for n in range(3))
@@ -79,3 +81,10 @@ def test_a_run_that_asks_for_fewer_controls_takes_them_and_one_that_asks_for_mor
     measure = Measured(_evaluation(controls=("blank", "shuffled")))
     assert set(evaluated_once(folder, config, more, measure).controls) == {"blank", "shuffled"}
     assert measure.times == 1
+
+
+def test_a_run_goes_on_with_another_folder_for_its_start_but_not_with_another_seed(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(dump_config(_config()))
+    refuse_other_run(_config("evaluate.start_cache=elsewhere", "evaluate.test_checkpoint=last"), tmp_path)
+    with pytest.raises(ConfigError, match=r"run\.seed = 0"):
+        refuse_other_run(_config("run.seed=1"), tmp_path)
