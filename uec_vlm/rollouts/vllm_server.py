@@ -10,12 +10,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from uec_vlm.errors import EngineError
 
-# The kernel ends the server when the run is gone, however it went (kill -9 included).
+# The kernel ends the server when the run is gone, however it went (kill -9 included). For the kernel that is when the
+# *thread* that started the server ends, so a thread of its own starts it, which ends with the run.
 _LAUNCHER = (
     "import ctypes, os, signal, sys\nctypes.CDLL(None).prctl(1, signal.SIGTERM)\nos.execvp(sys.argv[1], sys.argv[1:])\n"
 )
@@ -53,6 +55,7 @@ class VLLMServer:
             settings, model=model, port=self._port, dtype=dtype, max_model_len=max_model_len, images=images
         )
         self._process: subprocess.Popen[bytes] | None = None
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="vllm-server")
 
     @property
     def running(self) -> bool:
@@ -63,23 +66,25 @@ class VLLMServer:
         """Start the process, or start it again after it has ended. EngineError if the interpreter is not there."""
         if self.running:
             return
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        # Our own PYTHONPATH would put other versions of its libraries in front of the server's.
-        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        environment = {**inherited, "VLLM_SERVER_DEV_MODE": "1", **self._settings.environment}
         try:
-            with self._log.open("ab") as log:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-c", _LAUNCHER, *self.command],
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
+            self._process = self._starter.submit(self._spawn).result()
         except OSError as error:
             raise EngineError(f"the vLLM server cannot be started ({error}); command: {self.command}.") from error
         atexit.register(self.stop)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        # Our own PYTHONPATH would put other versions of its libraries in front of the server's.
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-c", _LAUNCHER, *self.command],
+                env={**inherited, "VLLM_SERVER_DEV_MODE": "1", **self._settings.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def stop(self, *, patience_s: float = 20.0) -> None:
         """End the process and its workers: politely, then by force."""
