@@ -136,8 +136,9 @@ class DataSection(Section):
     """The three splits: training, validation (chooses the checkpoint), test (used once for each model).
 
     check: every row of a Parquet file is made a prompt before training, and those that cannot be are refused by name;
-    without it such a row stops the run when it is drawn. prompt_cache: prompts kept in memory (0: none). prefetch: the
-    prompts of the next step are made in a thread while this one samples; it changes no result.
+    without it such a training row is told and skipped when it is drawn, and a held-out one ends the run. prompt_cache:
+    prompts kept in memory (0: none). prefetch: the prompts of the next step are made in a thread while this one
+    samples; it changes no result.
     """
 
     train: DataSource

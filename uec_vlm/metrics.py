@@ -58,6 +58,9 @@ CATALOGUE: tuple[Metric, ...] = (
         "last",
         "99th percentile over the tokens of what `rollout/policy_gap_nats` is the mean of.",
     ),
+    Metric(
+        "data/skipped", "prompts", "sum", "Draws that became no prompt (a corrupt picture); others took their places."
+    ),
     Metric("verdict/*", "rollouts", "sum", "Regular and extra rollouts with this verdict reason."),
     Metric("explore/hard_prompts", "prompts", "sum", "Prompts that every regular rollout failed."),
     Metric("explore/explored_prompts", "prompts", "sum", "Hard prompts that were given extra rollouts."),

@@ -43,10 +43,11 @@ ABOVE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run left: the engine, metrics and rollouts of every step, the weights at the end."""
+    """What a run left: the engine, metrics, remarks and rollouts of every step, the weights at the end."""
 
     engine: dict[str, Any]
     metrics: list[dict[str, float]]
+    notes: list[list[str]]
     rows: list[Any]
     weights: dict[str, torch.Tensor]
 
@@ -93,6 +94,7 @@ def run(
 
 def assert_same(one: Outcome, other: Outcome) -> None:
     assert one.rows == other.rows, "other rollouts, verdicts or selections"
+    assert one.notes == other.notes
     for mine, theirs in zip(one.metrics, other.metrics, strict=True):
         assert mine.keys() == theirs.keys()
         for name, value in mine.items():
@@ -121,6 +123,8 @@ def alone(tiny_model: TinyModel, tmp_path_factory: pytest.TempPathFactory) -> Ou
     assert any(0 < row["update/trajectories"] % 8 < 4 for row in rows)
     pictured = [[len(name) > 0 and int(name.rsplit("-", 1)[1]) % 3 != 1 for name, *_ in step] for step in outcome.rows]
     assert any(any(step) and not all(step) for step in pictured), "no step mixes text and pictures"
+    assert [row.get("data/skipped", 0) for row in rows] == [0, 1, 0]
+    assert "picture 1: the picture cannot be decoded" in outcome.notes[1][0]
     return outcome
 
 
@@ -192,5 +196,11 @@ def test_a_run_is_resumed_with_other_processes(
     model, checkpoint = tiny_model("qwen2_5_vl"), tmp_path / "checkpoint" / "step_1"
     begun = run(tmp_path / "begun", model, *before, steps=1, save=str(checkpoint))
     resumed = run(tmp_path / "resumed", model, *after, steps=3, resume=str(checkpoint))
-    whole = Outcome(resumed.engine, begun.metrics + resumed.metrics, begun.rows + resumed.rows, resumed.weights)
+    whole = Outcome(
+        resumed.engine,
+        begun.metrics + resumed.metrics,
+        begun.notes + resumed.notes,
+        begun.rows + resumed.rows,
+        resumed.weights,
+    )
     assert_same(alone, whole)

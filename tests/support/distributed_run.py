@@ -34,14 +34,20 @@ from uec_vlm.trainer.loop import Turn, train
 from uec_vlm.trainer.shards import gather_moments, scatter_moments
 from uec_vlm.trainer.state import TrainState, load_checkpoint, save_checkpoint
 
+BROKEN = 11
+
 
 def mixed_samples(count: int = 24) -> list[Sample]:
-    """Problems with and without a picture; every sixth is one that no regular rollout solves."""
+    """Problems with and without a picture; every sixth is one that no regular rollout solves.
+
+    The picture of number `BROKEN`, which the second step draws, cannot be decoded.
+    """
     samples = []
     for number in range(count):
         shown = number % 3 != 1
         hard = "hard" if number % 6 == 0 else "fair"
-        images = (picture(seed=number),) if shown else ()
+        image = picture(seed=number)[: 60 if number == BROKEN else None]
+        images = (image,) if shown else ()
         samples.append(Sample(f"{hard}-{number}", "test", f"{'<image>' * shown}Find x in {number}.", "1", images))
     return samples
 
@@ -114,6 +120,7 @@ def outcome(circle: Circle, turns: list[Turn]) -> dict[str, Any]:
         "metrics": [
             {k: v for k, v in turn.report.row().items() if not k.startswith(("time/", "memory/"))} for turn in turns
         ],
+        "notes": [turn.report.notes for turn in turns],
         "rows": [[[row[key] for key in keys] for row in turn.rows] for turn in turns],
     }
 

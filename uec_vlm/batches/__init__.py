@@ -6,7 +6,7 @@
 
 from uec_vlm.batches.collate import collate, collate_completions, on_device
 from uec_vlm.batches.micro import cut_by_tokens, cut_for_ranks, cut_rollouts
-from uec_vlm.batches.mixture import Mixture, block_quotas, draw_places
+from uec_vlm.batches.mixture import Mixture, block_quotas, draw_places, where
 from uec_vlm.batches.prefetch import PromptReader
 from uec_vlm.batches.prompts import PromptCache, PromptSettings, render
 from uec_vlm.batches.purpose import refuse_evaluation_only
@@ -31,4 +31,5 @@ __all__ = [
     "on_device",
     "refuse_evaluation_only",
     "render",
+    "where",
 ]

@@ -13,6 +13,7 @@ from typing import overload
 import torch
 
 from uec_vlm.batches.sampler import draw
+from uec_vlm.batches.samples import SampleStore
 from uec_vlm.records import Sample
 
 BLOCK = 1000
@@ -45,9 +46,14 @@ class Mixture(Sequence[Sample]):
         """One sample, or a list for a slice."""
         if isinstance(index, slice):
             return [self[place] for place in range(len(self))[index]]
+        part, place = self.part_of(index)
+        return self.parts[part][place]
+
+    def part_of(self, index: int) -> tuple[int, int]:
+        """The part that a sample belongs to, and its place in it."""
         place = range(len(self))[index]
         part = bisect_right(self._ends, place)
-        return self.parts[part][place - (self._ends[part] - len(self.parts[part]))]
+        return part, place - (self._ends[part] - len(self.parts[part]))
 
     def draw(self, *, seed: int, start: int, count: int) -> list[int]:
         """The places of the draws start, ..., start + count - 1, as `sampler.draw` gives them for one set.
@@ -65,6 +71,14 @@ class Mixture(Sequence[Sample]):
             [place] = draw(len(self.parts[part]), seed=_part_seed(seed, part), start=rank, count=1)
             places.append(self._ends[part] - len(self.parts[part]) + place)
         return places
+
+
+def where(samples: Sequence[Sample], place: int) -> str:
+    """File and row of a sample, for a message; what a generated one has instead is its number."""
+    if isinstance(samples, Mixture):
+        part, place = samples.part_of(place)
+        return where(samples.parts[part], place)
+    return samples.where(place) if isinstance(samples, SampleStore) else f"problem {place}"
 
 
 def draw_places(samples: Sequence[Sample], *, seed: int, start: int, count: int) -> list[int]:

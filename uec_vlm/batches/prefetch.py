@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from uec_vlm.batches.mixture import where
+from uec_vlm.errors import DataError, PromptError
 from uec_vlm.records import Prompt, Sample
 
 
@@ -21,6 +23,7 @@ class PromptReader:
         self._render = render
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="prompts") if ahead else None
         self._coming: dict[int, Future[Prompt]] = {}
+        self._told: set[int] = set()
 
     def __call__(self, place: int) -> Prompt:
         """Return the prompt of the sample at this place; waits where it is being made."""
@@ -28,6 +31,19 @@ class PromptReader:
         if coming is None or coming.cancelled():
             return self._read(place)
         return coming.result()
+
+    def attempt(self, place: int) -> Prompt | str:
+        """The prompt, or, in words that name file and row, why there is none (a picture that cannot be decoded)."""
+        try:
+            return self(place)
+        except (DataError, PromptError) as error:
+            return f"{where(self.samples, place)}: {error}"
+
+    def told(self, place: int) -> bool:
+        """Whether this was asked of the place before: an epoch later the same refusal is no news."""
+        known = place in self._told
+        self._told.add(place)
+        return known
 
     def expect(self, places: Sequence[int]) -> None:
         """Begin to make these; what was expected before and is not among them is given up."""

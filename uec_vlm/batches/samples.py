@@ -16,10 +16,14 @@ COLUMNS = ("id", "source", "images", "problem", "answer", "choices", "answer_val
 class SampleStore(Sequence[Sample]):
     """A lazy sequence of samples: a row is read from the mapped table when it is asked for, and not kept."""
 
-    def __init__(self, table: Any, path: Path) -> None:
-        """Take a `datasets.Dataset` with the columns of data_prep; `path` is named in errors."""
+    def __init__(self, table: Any, path: Path, rows: Sequence[int] | None = None) -> None:
+        """Take a `datasets.Dataset` with the columns of data_prep; `path` and `rows` (of the file) are named in errors.
+
+        rows: the row of the file that each sample is, None where all are there in their order.
+        """
         self._table = table
         self._path = path
+        self._rows = rows if rows is not None else range(len(table))
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -36,7 +40,7 @@ class SampleStore(Sequence[Sample]):
         place = index + len(self) if index < 0 else index
         if not 0 <= place < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
-        return _sample(self._table[place], f"{self._path} row {place}")
+        return _sample(self._table[place], self.where(place))
 
     def __iter__(self) -> Iterator[Sample]:
         """Read the samples in order."""
@@ -44,7 +48,12 @@ class SampleStore(Sequence[Sample]):
 
     def take(self, places: Iterable[int]) -> SampleStore:
         """Return a lazy part: the samples at these places, in this order."""
-        return SampleStore(self._table.select(list(places)), self._path)
+        kept = list(places)
+        return SampleStore(self._table.select(kept), self._path, [self._rows[place] for place in kept])
+
+    def where(self, place: int) -> str:
+        """File and row of the sample at this place, for a message."""
+        return f"{self._path} row {self._rows[place]}"
 
 
 def load_samples(path: str | Path) -> SampleStore:

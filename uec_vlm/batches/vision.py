@@ -25,6 +25,8 @@ def decode_picture(data: bytes, place: str) -> Image.Image:
     """Decode to RGB, transparency over white. Raises DataError with `place` when the bytes are no whole picture."""
     try:
         with Image.open(io.BytesIO(data)) as image:
+            image.verify()  # the checksums of a PNG, which decoding alone does not look at
+        with Image.open(io.BytesIO(data)) as image:
             if "A" not in image.getbands() and "transparency" not in image.info:
                 return image.convert("RGB")
             paper = Image.new("RGBA", image.size, "white")

@@ -72,7 +72,7 @@ def read_split(
 
 
 def rows(readings: Mapping[str, Reading], *, check: bool) -> Iterator[Finding]:
-    """Refused rows by split. check: whether training leaves them out, or stops at them."""
+    """Refused rows by split. check: whether they are left out beforehand; else an evaluation stops at them."""
     for split, reading in readings.items():
         good = len(reading.lengths)
         seen = f"{split}: {good} of {reading.asked} rows become prompts"
@@ -83,7 +83,7 @@ def rows(readings: Mapping[str, Reading], *, check: bool) -> Iterator[Finding]:
         if not reading.refused:
             yield Finding("rows", "ok", seen)
             continue
-        fatal = good == 0 or not check
+        fatal = good == 0 or (split != "train" and not check)
         remedy = "Mend the rows, or prepare the data again." if fatal else "They are left out of training; see above."
         yield Finding("rows", "error" if fatal else "warning", f"{seen}. {several(reading.refused)}", remedy)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from uec_vlm.batches import draw_places
-from uec_vlm.errors import RunError
+from uec_vlm.errors import DataError, RunError
 from uec_vlm.metrics import StepReport
 from uec_vlm.objective import (
     Choice,
@@ -32,6 +32,10 @@ from uec_vlm.trainer.seeds import seed_for
 from uec_vlm.trainer.timing import timed, timed_rollout
 
 T = TypeVar("T")
+Made = TypeVar("Made", "Group", "Group | Skipped")
+
+# So many draws of a step may become no prompt (or as many as there are prompts): beyond it the data are gone.
+_MOST_SKIPPED = 16
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,14 @@ class Group:
     def accuracies(self) -> list[float]:
         """One per completion."""
         return [item.accuracy for item in self.judged]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A draw that became no prompt. place: of its sample. reason: with file, row and picture."""
+
+    place: int
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -223,26 +235,58 @@ def set_aside(chosen: Chosen) -> Chosen:
 
 
 def _next_groups(circle: Circle, drawn: int, report: StepReport) -> tuple[list[Group], int]:
-    settings = circle.settings
-    places = draw_places(circle.samples, seed=settings.seed, start=drawn, count=settings.prompts)
-    asked = list(zip(range(drawn, drawn + settings.prompts), places, strict=True))
+    """P groups. A draw that becomes no prompt is told and counted, and the next one takes its place."""
+    wanted, most = circle.settings.prompts, max(_MOST_SKIPPED, circle.settings.prompts)
+    groups: list[Group] = []
+    skipped = 0
+    while len(groups) < wanted:
+        for made in _drawn(circle, drawn, wanted - len(groups), report):
+            drawn += 1
+            if isinstance(made, Group):
+                groups.append(made)
+                continue
+            skipped += 1
+            report.add("data/skipped", 1)
+            if not circle.prompts.told(made.place):
+                report.note(f"{made.reason} It is skipped, now and whenever it is drawn again; another takes its place")
+            if skipped > most:
+                raise DataError(
+                    f"{skipped} prompts of one step could not be made, the last one for this reason: {made.reason} "
+                    "Are the data still where they were? `uec-vlm doctor` reads all of them."
+                )
+    return groups, drawn
 
-    def work(mine: Sequence[tuple[int, int]]) -> list[Group]:
+
+def _drawn(circle: Circle, start: int, count: int, report: StepReport) -> list[Group | Skipped]:
+    """The groups of the next `count` draws, each where its prompt can be made."""
+    settings = circle.settings
+    places = draw_places(circle.samples, seed=settings.seed, start=start, count=count)
+    asked = list(zip(range(start, start + count), places, strict=True))
+
+    def work(mine: Sequence[tuple[int, int]]) -> list[Group | Skipped]:
         with timed(report, "data"):
-            prompts = [circle.prompts(place) for _, place in mine]
+            read = [circle.prompts.attempt(place) for _, place in mine]
             circle.prompts.expect(_coming(circle, [position for position, _ in mine]))
-        seeds = [seed_for(settings.seed, "regular", position) for position, _ in mine]
+        prompts = [found for found in read if isinstance(found, Prompt)]
+        positions = [position for found, (position, _) in zip(read, mine, strict=True) if isinstance(found, Prompt)]
         with timed_rollout(report, "rollout", circle.engine):
             rollouts = circle.engine.generate(
-                prompts, completions=settings.completions, sampling=settings.sampling, seeds=seeds
+                prompts,
+                completions=settings.completions,
+                sampling=settings.sampling,
+                seeds=[seed_for(settings.seed, "regular", position) for position in positions],
             )
         judged = _judge(circle, rollouts, report)
-        return [Group(p, n, "regular", j) for p, (n, _), j in zip(prompts, mine, judged, strict=True)]
+        made = iter([Group(p, n, "regular", j) for p, n, j in zip(prompts, positions, judged, strict=True)])
+        return [
+            Skipped(place, found) if isinstance(found, str) else next(made)
+            for found, (_, place) in zip(read, mine, strict=True)
+        ]
 
     def prompt_of(place: int, packed: Packed) -> Prompt:
         return unpack_prompt(packed, circle.samples[asked[place][1]])
 
-    return _shared(circle, asked, work, prompt_of), drawn + settings.prompts
+    return _shared(circle, asked, work, prompt_of)
 
 
 def _coming(circle: Circle, positions: Sequence[int]) -> list[int]:
@@ -281,21 +325,27 @@ def _extra_groups(
 def _shared(
     circle: Circle,
     asked: Sequence[T],
-    work: Callable[[Sequence[T]], list[Group]],
+    work: Callable[[Sequence[T]], Sequence[Made]],
     prompt_of: Callable[[int, Packed], Prompt],
-) -> list[Group]:
-    """The groups that `work` makes of `asked`, shared out: all ranks get all of them, with prompts without pictures."""
+) -> list[Made]:
+    """What `work` makes of `asked`, shared out: all ranks get all groups, with prompts without pictures."""
     if circle.ranks.world == 1:
-        return work(asked)
+        return list(work(asked))
 
-    def packed(mine: Sequence[T]) -> list[tuple[Packed, int, Source, list[Packed]]]:
-        return [(pack_prompt(g.prompt), g.position, g.source, pack_judged(g.judged)) for g in work(mine)]
+    def packed(mine: Sequence[T]) -> list[Any]:
+        return [
+            (pack_prompt(g.prompt), g.position, g.source, pack_judged(g.judged)) if isinstance(g, Group) else g
+            for g in work(mine)
+        ]
 
-    groups = []
-    for place, (prompt, position, source, judged) in enumerate(circle.ranks.spread(asked, packed)):
-        whose = prompt_of(place, prompt)
-        groups.append(Group(whose, position, source, unpack_judged(judged, whose)))
-    return groups
+    made: list[Any] = []
+    for place, found in enumerate(circle.ranks.spread(asked, packed)):
+        if not isinstance(found, Skipped):
+            prompt, position, source, judged = found
+            whose = prompt_of(place, prompt)
+            found = Group(whose, position, source, unpack_judged(judged, whose))
+        made.append(found)
+    return made
 
 
 def _judge(circle: Circle, rollouts: Sequence[Sequence[Rollout]], report: StepReport) -> list[tuple[Judged, ...]]:

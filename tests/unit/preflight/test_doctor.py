@@ -128,7 +128,11 @@ def test_a_row_that_is_no_prompt(model: Path, tmp_path: Path, changes: dict[str,
     path = healthy(tmp_path, model, train=[row("bad", **changes), row("good")])
     check, level, said = only(path)
     assert (check, level) == ("rows", "warning") and "train: 1 of 2 rows" in said and told in said and "bad" in said
-    assert only(path, "data.check=false")[:2] == ("rows", "error"), "training would stop at it"
+    assert only(path, "data.check=false")[:2] == ("rows", "warning"), "training skips it when it is drawn"
+    (tmp_path / "other").mkdir()
+    path = healthy(tmp_path / "other", model, validation=[row("bad", **changes), row("good")])
+    assert only(path)[:2] == ("rows", "warning")
+    assert only(path, "data.check=false")[:2] == ("rows", "error"), "an evaluation would stop at it"
 
 
 def test_a_split_without_rows_that_can_be_used(model: Path, tmp_path: Path) -> None:
