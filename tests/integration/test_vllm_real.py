@@ -22,7 +22,7 @@ PROMPTS, COMPLETIONS, STEPS = 12, 4, 20
 
 
 @pytest.mark.slow  # the server starts several times, about half a minute each
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(vllm_python() is None, reason=WHY_NOT)
 def test_a_server_killed_in_a_step_costs_no_prompt_and_no_old_weights_are_sampled_from(tmp_path: Path) -> None:
     server = {
@@ -50,8 +50,8 @@ def test_a_server_killed_in_a_step_costs_no_prompt_and_no_old_weights_are_sample
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()][1:]
     assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
     gaps = [(row["rollout/policy_gap_median_nats"], row["rollout/policy_gap_p99_nats"]) for row in rows]
-    moved = [row["update/staleness_nats_regular"] for row in rows if row["update/optimizer_steps"] >= 2]
-    print(json.dumps({"gap median and p99 of each step": gaps, "nats that an update moved a token": moved}))
+    moved = [max(values) for row in rows if (values := [v for k, v in row.items() if "/staleness_nats_" in k])]
+    print(json.dumps({"gap median and p99 of each step": gaps, "nats that the updates of a step moved a token": moved}))
     # Weights from before an update would be seen: within it alone the tokens move by a hundred times the largest gap.
     assert len(moved) >= 5 and min(moved) > 1e-3
     assert max(median for median, _ in gaps) < 1e-5 and max(p99 for _, p99 in gaps) < 1e-4
