@@ -16,6 +16,7 @@ from uec_vlm.errors import ModelError
 from uec_vlm.policy.families import FAMILIES, REFUSED
 from uec_vlm.policy.forward import backbone_of
 from uec_vlm.policy.model import Policy
+from uec_vlm.policy.patches import embed_patches_by_product
 
 # Every linear layer of the language model; the vision tower, the head and routed experts stay as they are.
 ADAPTED_LAYERS = r"^(?!.*(?:visual|\.experts)).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)$"
@@ -84,6 +85,7 @@ def load_policy(
     family = FAMILIES[config.model_type]
     model = _load_model(path, family.sees, _dtype(dtype), attn_implementation).to(device)
     _align(model)
+    embed_patches_by_product(model)
     processor, tokenizer = _load_processor(path, family.sees)
     if processor is not None:
         _limit_pixels(processor.image_processor, min_pixels, max_pixels)
