@@ -15,15 +15,13 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from uec_vlm.policy.forward import drops_cache, run_backbone, whole_head
+from uec_vlm.policy.lean import lean_states, lean_text
+from uec_vlm.policy.lengths import by_length
 from uec_vlm.policy.model import Policy
 from uec_vlm.policy.packed import can_pack, packed_states
 from uec_vlm.policy.prefix import Prefix, expand, pad_rows, prefill
 from uec_vlm.policy.vocabulary import HeadSettings, score_from_states
 from uec_vlm.records import CompletionBatch, TokenScores
-
-# Completions run in groups of similar length: a new one begins where the next is this much shorter than the longest,
-# and both sides have tokens enough to keep the processor busy.
-_SHORTER, _GROUP_TOKENS = 0.875, 512
 
 
 def score(
@@ -45,12 +43,8 @@ def score(
     Under gradient checkpointing in training mode no cache can be kept: prompt and completions share a row under a mask
     (with flash attention, which takes none, each has a padded row of its own), to the same result.
     """
-    form = _predicting_states_shared
-    if drops_cache(policy.model):
-        form = packed_states if can_pack(policy) else _predicting_states_padded
-    hidden = form(policy, batch)
     settings = _settings(policy, temperature, banned_ids, entropy_gradient, want_entropy, chunk)
-    return _score_states(policy, batch, hidden, settings)
+    return _score_states(policy, batch, _completion_states(policy, batch), settings)
 
 
 def score_padded(
@@ -64,9 +58,9 @@ def score_padded(
     chunk: int | None = None,
 ) -> TokenScores:
     """The same as `score`, with prompt and completion in one padded row each: slower, and what tests compare with."""
-    hidden = _predicting_states_padded(policy, batch)
+    states = _predicting_states_padded(policy, batch)[batch.completion_mask.to(policy.device)]
     settings = _settings(policy, temperature, banned_ids, entropy_gradient, want_entropy, chunk)
-    return _score_states(policy, batch, hidden, settings)
+    return _score_states(policy, batch, states, settings)
 
 
 def _settings(
@@ -81,32 +75,27 @@ def _settings(
     return HeadSettings(temperature, banned, entropy_gradient, want_entropy, chunk)
 
 
+def _completion_states(policy: Policy, batch: CompletionBatch) -> Float[Tensor, "M H"]:
+    """The state that predicts each completion token, in the fastest form that this model and its mode allow."""
+    mask = batch.completion_mask.to(policy.device)
+    if drops_cache(policy.model):
+        form = packed_states if can_pack(policy) else _predicting_states_padded
+        return form(policy, batch)[mask]
+    text = lean_text(policy)
+    return _predicting_states_shared(policy, batch)[mask] if text is None else lean_states(policy, text, batch)
+
+
 def _predicting_states_shared(policy: Policy, batch: CompletionBatch) -> Float[Tensor, "B T H"]:
     """State [b, t] predicts completion_ids[b, t]: the prompt's last state, then those of the completion's tokens."""
     prefix = prefill(policy, batch.prompts)
     lengths = batch.completion_mask.sum(1)
     width = batch.completion_ids.shape[1]
     parts, order = [], []
-    for rows in _by_length(lengths):
+    for rows in by_length(lengths):
         part = _extended(policy, prefix, batch, rows, int(lengths[rows].max()))
         parts.append(torch.nn.functional.pad(part, (0, 0, 0, width - part.shape[1])))
         order.append(rows)
     return torch.cat(parts)[torch.cat(order).argsort().to(policy.device)]
-
-
-def _by_length(lengths: Int[Tensor, " B"]) -> list[Int[Tensor, " _"]]:
-    """Rows of similar length together, so that little is padded; no group so small that its products are."""
-    order = lengths.argsort(descending=True, stable=True)
-    groups: list[Int[Tensor, " _"]] = []
-    start = 0
-    for end in range(1, len(order) + 1):
-        longest, left = int(lengths[order[start]]), int(lengths[order[end:]].sum())
-        enough = (end - start) * longest >= _GROUP_TOKENS and left >= _GROUP_TOKENS
-        shorter = end < len(order) and int(lengths[order[end]]) <= _SHORTER * longest
-        if end == len(order) or (enough and shorter):
-            groups.append(order[start:end])
-            start = end
-    return groups
 
 
 def _extended(
@@ -143,21 +132,21 @@ def _predicting_states_padded(policy: Policy, batch: CompletionBatch) -> Float[T
 
 
 def _score_states(
-    policy: Policy, batch: CompletionBatch, hidden: Float[Tensor, "B T H"], settings: HeadSettings
+    policy: Policy, batch: CompletionBatch, states: Float[Tensor, "M H"], settings: HeadSettings
 ) -> TokenScores:
     """Score where the mask is True; 0 elsewhere. Padded positions never reach the head."""
     if settings.temperature <= 0:
         raise ValueError(f"temperature = {settings.temperature}: scoring needs a temperature above 0")
-    mask = batch.completion_mask.to(hidden.device)
-    states, targets = hidden[mask], batch.completion_ids.to(hidden.device)[mask]
-    if bool(torch.isin(targets, torch.tensor(settings.banned_ids, dtype=torch.long, device=hidden.device)).any()):
+    mask = batch.completion_mask.to(states.device)
+    targets = batch.completion_ids.to(states.device)[mask]
+    if bool(torch.isin(targets, torch.tensor(settings.banned_ids, dtype=torch.long, device=states.device)).any()):
         raise ValueError("a completion holds a banned token: its log-probability is minus infinity; pass banned_ids=()")
     head = whole_head(policy.model)
     if head is not None:
         found = score_from_states(states, head.weight, head.bias, targets, settings)
     else:
         found = _score_through_head(policy, states, targets, settings)
-    empty = torch.zeros(mask.shape, dtype=found[0].dtype, device=hidden.device)
+    empty = torch.zeros(mask.shape, dtype=found[0].dtype, device=states.device)
     logprobs, entropy, moment = (empty.masked_scatter(mask, values) for values in found)
     return TokenScores(logprobs=logprobs, entropy=entropy, moment=moment)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from tests.support.records import bare_prompt
 from tests.support.table_model import table_policy
 from uec_vlm.batches import collate_completions
 from uec_vlm.policy import Policy, load_policy, prefill, score, score_padded
+from uec_vlm.policy import lengths as grouping
 from uec_vlm.records import CompletionBatch, TokenScores
 
 TinyModel = Callable[[str], Path]
@@ -183,7 +183,7 @@ def test_completions_run_in_groups_of_similar_length(policy: Policy, monkeypatch
     batch = random_batch(prompts_for(policy), per_prompt=4, longest=20)
     lengths = batch.completion_mask.sum(1)
     expected = scores_and_gradients(policy, batch, form=score_padded)
-    monkeypatch.setattr(sys.modules[score.__module__], "_GROUP_TOKENS", 24)
+    monkeypatch.setattr(grouping, "_GROUP_TOKENS", 24)
     shapes: list[tuple[int, int]] = []
     embed = policy.model.model.language_model.embed_tokens
     hook = embed.register_forward_pre_hook(lambda _, args: shapes.append(tuple(args[0].shape)))
