@@ -136,9 +136,9 @@ class DataSection(Section):
     """The three splits: training, validation (chooses the checkpoint), test (used once for each model).
 
     check: every row of a Parquet file is made a prompt before training, and those that cannot be are refused by name;
-    without it such a training row is told and skipped when it is drawn, and a held-out one ends the run. prompt_cache:
-    prompts kept in memory (0: none). prefetch: the prompts of the next step are made in a thread while this one
-    samples; it changes no result.
+    without it such a training row is told and skipped when it is drawn, and a held-out one ends the run. prompt_cache,
+    prompt_cache_mib: prompts kept in memory (0: none), and MiB of their pixels at most. prefetch: the prompts of the
+    next step are made in a thread while this one samples; it changes no result.
     """
 
     train: DataSource
@@ -146,6 +146,7 @@ class DataSection(Section):
     test: SingleSource | None = None
     prompt: PromptSection = PromptSection()
     prompt_cache: Count = 256
+    prompt_cache_mib: Positive = 1024
     prefetch: bool = True
     check: bool = True
 

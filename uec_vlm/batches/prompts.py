@@ -81,25 +81,31 @@ def render(sample: Sample, processor: Any, settings: PromptSettings) -> Prompt:
 class PromptCache:
     """Keeps the prompts used last, so that a picture is processed once while its problem is in use."""
 
-    def __init__(self, render: Callable[[Sample], Prompt], capacity: int) -> None:
-        """Take the function that makes a prompt, and how many prompts may be kept (>= 1)."""
+    def __init__(self, render: Callable[[Sample], Prompt], capacity: int, *, most_bytes: int = 2**30) -> None:
+        """Take the function that makes a prompt, how many prompts may be kept (>= 1), and how many bytes of pixels.
+
+        The prompt used last is kept in any case.
+        """
         if capacity < 1:
             raise ValueError(f"capacity = {capacity}: a cache of prompts must hold at least 1")
         self._render = render
-        self._capacity = capacity
+        self._capacity, self._most_bytes = capacity, most_bytes
+        self._bytes = 0
         self._kept: OrderedDict[str, Prompt] = OrderedDict()
         self._lock = Lock()  # prompts may be made in a thread while others are asked for
 
     def __call__(self, sample: Sample) -> Prompt:
         """Return the sample's prompt; a kept one is given only to an equal sample, not merely to the same id."""
         with self._lock:
-            kept = self._kept.get(sample.id)
+            kept = self._kept.pop(sample.id, None)
+            if kept is not None:
+                self._bytes -= kept.pixel_values.nbytes
             if kept is None or (kept.sample is not sample and kept.sample != sample):
                 kept = self._render(sample)
             self._kept[sample.id] = kept
-            self._kept.move_to_end(sample.id)
-            if len(self._kept) > self._capacity:
-                self._kept.popitem(last=False)
+            self._bytes += kept.pixel_values.nbytes
+            while len(self._kept) > 1 and (len(self._kept) > self._capacity or self._bytes > self._most_bytes):
+                self._bytes -= self._kept.popitem(last=False)[1].pixel_values.nbytes
             return kept
 
     def __len__(self) -> int:

@@ -124,7 +124,8 @@ def build_circle(
 def build_bench(config: RunConfig, *, device: torch.device | str, checkpoint: Path | None = None) -> Bench:
     """Policy, engine, prompts and grader: neither optimizer nor reference nor training data."""
     policy = build_policy(config.model, config.data.prompt, device=device, checkpoint=checkpoint, seed=config.run.seed)
-    renderer = build_renderer(policy, config.data.prompt, cache=config.data.prompt_cache)
+    data = config.data
+    renderer = build_renderer(policy, data.prompt, cache=data.prompt_cache, cache_mib=data.prompt_cache_mib)
     return Bench(policy, build_engine(config, policy), renderer, build_judge(config))
 
 
@@ -188,7 +189,9 @@ def _load(
     )
 
 
-def build_renderer(policy: Policy | Reader, prompt: PromptSection, *, cache: int) -> Callable[[Sample], Prompt]:
+def build_renderer(
+    policy: Policy | Reader, prompt: PromptSection, *, cache: int, cache_mib: int = 1024
+) -> Callable[[Sample], Prompt]:
     """From a sample to its prompt, the newest ones kept."""
     settings = PromptSettings(
         template=prompt.template,
@@ -202,7 +205,7 @@ def build_renderer(policy: Policy | Reader, prompt: PromptSection, *, cache: int
         asked = list_choices(sample) if prompt.four_choices else sample
         return render(asked, policy.processor or policy.tokenizer, settings)
 
-    return PromptCache(one, cache) if cache else one
+    return PromptCache(one, cache, most_bytes=cache_mib * 2**20) if cache else one
 
 
 def build_engine(config: RunConfig, policy: Policy) -> RolloutEngine:

@@ -156,3 +156,22 @@ def test_the_cache_keeps_the_prompts_used_last(processor: Any) -> None:
     assert made == ["one", "two", "sum", "two"]
     other = cache(replace(TWO, images=TWO.images[::-1]))
     assert other.image_grid_thw.tolist() == [[1, 2, 2], [1, 4, 6]]
+
+
+def test_the_cache_keeps_no_more_pixels_than_it_may(processor: Any) -> None:
+    made = []
+
+    def make(sample: Sample) -> Any:
+        made.append(sample.id)
+        return render(sample, processor, PLAIN)
+
+    one, two = (render(sample, processor, PLAIN).pixel_values.nbytes for sample in (ONE, TWO))
+    cache = PromptCache(make, capacity=9, most_bytes=one + two)
+    cache(ONE), cache(TWO), cache(ONE), cache(TWO)
+    assert made == ["one", "two"] and len(cache) == 2
+    tight = PromptCache(make, capacity=9, most_bytes=one + two - 1)
+    made.clear()
+    tight(ONE), tight(TWO), tight(TWO), tight(ONE)
+    assert made == ["one", "two", "one"] and len(tight) == 1
+    tight(TEXT_SAMPLES[0]), tight(TEXT_SAMPLES[1]), tight(ONE)
+    assert made == ["one", "two", "one", "sum", "sides"] and len(tight) == 3
