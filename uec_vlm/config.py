@@ -202,6 +202,8 @@ class UpdateSection(Section):
     sequences_per_optimizer_step: None makes one optimizer step of a training batch.
     micro_batch_tokens: prompt tokens (once per prompt) plus completion tokens of one forward and backward.
     max_skipped: the run stops when so many optimizer steps in a row had a loss or gradient that is not finite.
+    share_forward: where one optimizer step trains on all rollouts of the step and they fit into one micro-batch, the
+    forward that scored them serves the update too; its activations are held while the rollouts are chosen.
     """
 
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-6
@@ -213,6 +215,7 @@ class UpdateSection(Section):
     epochs: Positive = 1
     micro_batch_tokens: Positive = 16_384
     max_skipped: Positive = 5
+    share_forward: bool = True
 
 
 class EvaluateSection(Section):

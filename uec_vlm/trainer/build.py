@@ -286,6 +286,7 @@ def _step_settings(config: RunConfig) -> StepSettings:
         max_grad_norm=config.update.max_grad_norm,
         realised_dh_every=config.log.realised_dh_every,
         realised_dh_rollouts=config.log.realised_dh_rollouts,
+        share_forward=config.update.share_forward,
     )
 
 

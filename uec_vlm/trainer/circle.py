@@ -22,7 +22,7 @@ class StepSettings:
 
     prompts: P. completions: G. sequences: completions per optimizer step. micro_batch_tokens: of one forward.
     realised_dh_every, realised_dh_rollouts: how often, and on how many rollouts, the realised change of entropy is
-    measured (0: never).
+    measured (0: never). share_forward: whether the update may begin with the forward that scored the rollouts.
     """
 
     seed: int
@@ -37,6 +37,7 @@ class StepSettings:
     max_grad_norm: float
     realised_dh_every: int
     realised_dh_rollouts: int
+    share_forward: bool = True
 
 
 @dataclass(frozen=True)

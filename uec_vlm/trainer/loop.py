@@ -15,6 +15,7 @@ from uec_vlm.records import Trajectory
 from uec_vlm.trainer.circle import Circle
 from uec_vlm.trainer.collect import Chosen, choose_extra, choose_regular, explore, sample_regular, set_aside
 from uec_vlm.trainer.dump import Replayed, dump_rows
+from uec_vlm.trainer.forward_kept import KeptForward
 from uec_vlm.trainer.observe import observe_regular, realised_dh, report_state
 from uec_vlm.trainer.scoring import SequenceScores
 from uec_vlm.trainer.seeds import generator_for, set_global_generators
@@ -50,7 +51,7 @@ def train(circle: Circle, state: TrainState, *, last_step: int) -> Iterator[Turn
         started, worked = time.perf_counter(), time.process_time()
         set_global_generators(circle.settings.seed, "step", step)
         groups, trainable, drawn = sample_regular(circle, drawn=state.drawn, step=step, report=report)
-        scores, entropy = observe_regular(circle, groups, report)
+        scores, entropy, forward = observe_regular(circle, groups, report)
         controller = circle.objective.controller(state.controller, entropy)
         extra, history = explore(circle, groups, controller=controller, history=state.history, step=step, report=report)
         regular = choose_regular(circle, groups, scores, step=step, report=report)
@@ -59,7 +60,7 @@ def train(circle: Circle, state: TrainState, *, last_step: int) -> Iterator[Turn
         queue = (*state.queue, *(t for group in (*regular, *explored) for t in group.kept.values()))
         state = replace(state, step=step, drawn=drawn, queue=queue, controller=controller, history=history)
         before = state.optimizer_steps
-        state, replayed = _replay(circle, _train_queue(circle, state, report), report)
+        state, replayed = _replay(circle, _train_queue(circle, state, report, forward), report)
         report.add("update/optimizer_steps", state.optimizer_steps - before)
         with timed(report, "sync"):
             circle.refill_engine(state.optimizer_steps)
@@ -70,7 +71,7 @@ def train(circle: Circle, state: TrainState, *, last_step: int) -> Iterator[Turn
         yield Turn(state, report, (*regular, *explored), replayed, circle.policy.tokenizer)
 
 
-def _train_queue(circle: Circle, state: TrainState, report: StepReport) -> TrainState:
+def _train_queue(circle: Circle, state: TrainState, report: StepReport, forward: KeptForward | None) -> TrainState:
     """Trains on what waits in the queue: whole multiples of P x G where it accumulates, else all there is."""
     unit = circle.settings.prompts * circle.settings.completions
     count = take_batches(len(state.queue), unit) if circle.objective.accumulate else len(state.queue)
@@ -82,7 +83,7 @@ def _train_queue(circle: Circle, state: TrainState, report: StepReport) -> Train
             renewed = iter(refreshed(circle, [t for t in batch if _waited(t, state)])[0])
             batch = [next(renewed) if _waited(t, state) else t for t in batch]
     with timed(report, "update"):
-        work = Work(batch, "train", state.step, state.optimizer_steps, state.controller)
+        work = Work(batch, "train", state.step, state.optimizer_steps, state.controller, forward)
         done = update(circle, work, report)
     replay = push(
         state.replay, batch, admit=circle.objective.replay, unit=unit, step=state.step,

@@ -10,19 +10,27 @@ import torch
 
 from uec_vlm.metrics import StepReport
 from uec_vlm.objective import gap_of
+from uec_vlm.records import Rollout
 from uec_vlm.trainer.circle import Circle
 from uec_vlm.trainer.collect import Group
-from uec_vlm.trainer.scoring import SequenceScores, score_rollouts
+from uec_vlm.trainer.forward_kept import KeptForward, keeps_forward
+from uec_vlm.trainer.memory import is_out_of_memory
+from uec_vlm.trainer.scoring import SequenceScores, score_rollouts, score_with_graph
 from uec_vlm.trainer.state import TrainState
 from uec_vlm.trainer.timing import timed
 
 
-def observe_regular(circle: Circle, groups: Sequence[Group], report: StepReport) -> tuple[list[SequenceScores], float]:
-    """Scores all regular rollouts once, reports them, and returns the scores and the mean exact entropy in nats."""
+def observe_regular(
+    circle: Circle, groups: Sequence[Group], report: StepReport
+) -> tuple[list[SequenceScores], float, KeptForward | None]:
+    """Scores all regular rollouts once and reports them.
+
+    Returns the scores, the mean exact entropy in nats, and the forward where the update may begin with it.
+    """
     judged = [item for group in groups for item in group.judged]
     rollouts = [item.rollout for item in judged]
     with timed(report, "score"):
-        scores = score_rollouts(circle.scorer, rollouts, sharing=circle.sharing)
+        scores, forward = _scored(circle, rollouts)
     tokens = sum(len(item.entropy) for item in scores)
     entropy = sum(float(item.entropy.sum()) for item in scores)
     gap = gap_of([rollout.behaviour_logprobs for rollout in rollouts], [item.logprobs for item in scores])
@@ -41,7 +49,22 @@ def observe_regular(circle: Circle, groups: Sequence[Group], report: StepReport)
     report.add("rollout/pass@K", sum(any(group.accuracies) for group in groups), len(groups))
     for reason, count in Counter(item.verdict.reason for item in judged).items():
         report.add(f"verdict/{reason}", count)
-    return scores, entropy / max(tokens, 1)
+    return scores, entropy / max(tokens, 1), forward
+
+
+def _scored(circle: Circle, rollouts: Sequence[Rollout]) -> tuple[list[SequenceScores], KeptForward | None]:
+    """The scores, with the graph where it is worth it; without one where memory runs out for it."""
+    if keeps_forward(circle):
+        entropy_gradient = circle.objective.entropy_gradient
+        try:
+            found = score_with_graph(circle.scorer, rollouts, sharing=circle.sharing, entropy_gradient=entropy_gradient)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            found = None
+        if found is not None:
+            return found[0], KeptForward(rollouts, found[1])
+    return score_rollouts(circle.scorer, rollouts, sharing=circle.sharing), None
 
 
 def realised_dh(

@@ -24,7 +24,7 @@ _MAY_CHANGE = (
     "run.steps", "run.dir", "run.trackers", "checkpoint.every", "checkpoint.keep_last", "checkpoint.keep_best",
     "log.rollouts_every", "log.rollouts_per_step", "update.max_skipped", "update.micro_batch_tokens",
     "rollout.batch_tokens", "model.gradient_checkpointing", "data.prompt_cache",
-    "evaluate.start_cache", "evaluate.test_checkpoint", "data.prompt_cache_mib",
+    "evaluate.start_cache", "evaluate.test_checkpoint", "data.prompt_cache_mib", "update.share_forward",
     # Which servers sample, and how patiently, is no part of the experiment.
     *(f"rollout.vllm.{key}" for key in VLLMSection.model_fields if key != "gap"),
     *(f"rollout.vllm.start.{key}" for key in VLLMStart.model_fields),

@@ -121,6 +121,19 @@ def score_rollouts(scorer: Scorer, rollouts: Sequence[Rollout], *, sharing: Shar
     return [SequenceScores(*parts) for parts in _scored(scorer, rollouts, sharing, want_entropy=True)]
 
 
+def score_with_graph(
+    scorer: Scorer, rollouts: Sequence[Rollout], *, sharing: Sharing, entropy_gradient: bool
+) -> tuple[list[SequenceScores], TokenScores] | None:
+    """As `score_rollouts`, and the padded scores with their graph; None where they are more than one micro-batch."""
+    if len(sharing.micro_batches(rollouts)) != 1:
+        return None
+    batch = sharing.collate(rollouts)
+    scores = scorer(batch, pictured=has_pictures(rollouts), entropy_gradient=entropy_gradient)
+    parts = [values.detach().cpu() for values in (scores.logprobs, scores.entropy, scores.moment)]
+    lengths = batch.completion_mask.sum(1).tolist()
+    return [SequenceScores(*(p[row, :n].clone() for p in parts)) for row, n in enumerate(lengths)], scores
+
+
 @torch.no_grad()
 def score_logprobs(scorer: Scorer, rollouts: Sequence[Rollout], *, sharing: Sharing) -> list[Float[Tensor, " T"]]:
     """Log-probabilities alone (of the reference policy, say)."""

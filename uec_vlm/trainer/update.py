@@ -21,8 +21,9 @@ from uec_vlm.objective import (
     staleness,
     step_context,
 )
-from uec_vlm.records import Rollout, TrainBatch, Trajectory
+from uec_vlm.records import Rollout, TokenScores, TrainBatch, Trajectory
 from uec_vlm.trainer.circle import Circle
+from uec_vlm.trainer.forward_kept import KeptForward
 from uec_vlm.trainer.memory import with_halving
 from uec_vlm.trainer.scoring import SequenceScores, has_pictures, score_rollouts
 from uec_vlm.trainer.seeds import generator_for
@@ -33,13 +34,17 @@ _BY_SOURCE = {"predicted_dh": "predicted_dh", "staleness": "staleness_nats"}
 
 @dataclass(frozen=True)
 class Work:
-    """One update: its trajectories, and where it stands in the run. kind: "train" or "replay"."""
+    """One update: its trajectories, and where it stands in the run.
+
+    kind: "train" or "replay". forward: the one that scored the step's rollouts, where its graph was kept.
+    """
 
     trajectories: Sequence[Trajectory]
     kind: str
     step: int
     optimizer_steps: int
     controller: ControllerState
+    forward: KeptForward | None = None
 
 
 def update(circle: Circle, work: Work, report: StepReport) -> int:
@@ -114,6 +119,9 @@ def _accumulated(
         return _gradient(step, sharing.micro_batches(rollouts))
 
     def attempt(budget: int) -> tuple[list[dict[str, Measurement]], bool]:
+        scores = step.work.forward.take(rollouts) if step.work.forward is not None else None
+        if scores is not None:
+            return _gradient(step, [list(range(len(rollouts)))], scores)
         return _gradient(step, replace(sharing, budget=budget).micro_batches(rollouts))
 
     def again(budget: int) -> None:
@@ -125,7 +133,10 @@ def _accumulated(
     return with_halving(attempt, sharing.budget, least=least, again=again)
 
 
-def _gradient(step: _OptimizerStep, cuts: Sequence[Sequence[int]]) -> tuple[list[dict[str, Measurement]], bool]:
+def _gradient(
+    step: _OptimizerStep, cuts: Sequence[Sequence[int]], scores: TokenScores | None = None
+) -> tuple[list[dict[str, Measurement]], bool]:
+    """scores: of the only micro-batch, where the forward that scored the rollouts serves."""
     learner = step.circle.learner
     batches = [_collated(step.circle, step.part, rows) for rows in cuts]
     references = _references(step.circle, batches, step.pictured)
@@ -133,7 +144,7 @@ def _gradient(step: _OptimizerStep, cuts: Sequence[Sequence[int]]) -> tuple[list
     finite = True
     for number, (rows, batch, reference) in enumerate(zip(cuts, batches, references, strict=True), start=1):
         with learner.micro_batch(last=number == len(cuts)):
-            loss, values = _loss(step, rows, batch, reference)
+            loss, values = _loss(step, rows, batch, reference, scores)
             finite = finite and bool(torch.isfinite(loss))
             learner.backward(loss)
         measured.append(values)
@@ -161,15 +172,20 @@ def _references(circle: Circle, batches: Sequence[TrainBatch | None], pictured: 
 
 
 def _loss(
-    step: _OptimizerStep, rows: Sequence[int], batch: TrainBatch | None, reference: Tensor | None
+    step: _OptimizerStep,
+    rows: Sequence[int],
+    batch: TrainBatch | None,
+    reference: Tensor | None,
+    scores: TokenScores | None,
 ) -> tuple[Tensor, dict[str, Measurement]]:
     """The loss of a micro-batch; of none, a zero that takes part in the ranks' common forward and backward."""
     circle, context = step.circle, step.context
-    scores = circle.scorer(
-        batch.completions if batch is not None else None,
-        pictured=step.pictured,
-        entropy_gradient=circle.objective.entropy_gradient,
-    )
+    if scores is None:
+        scores = circle.scorer(
+            batch.completions if batch is not None else None,
+            pictured=step.pictured,
+            entropy_gradient=circle.objective.entropy_gradient,
+        )
     if batch is None:
         return scores.logprobs.sum(), {}
     return micro_batch_loss(
