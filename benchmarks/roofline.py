@@ -4,8 +4,9 @@
 
 Useful work is that of the forward and backward products without recomputation: 6 operations per weight of a linear
 layer and token that passes it, 3 times those of the attention scores and values that a causal mask leaves, vision tower
-and head included; norms, rotations, softmax and copies count as nothing. The rate is measured in the same run, on
-square products; beside it stands that of products of the shape of the model's MLP.
+and head included; of the last layer a prompt needs only its keys and values, and its last token. Norms, rotations,
+softmax and copies count as nothing. The rate is measured in the same run, on square products; beside it stands that of
+products of the shape of the model's MLP.
 """
 
 from __future__ import annotations
@@ -64,6 +65,10 @@ def useful_operations(policy: Policy, trajectories: Sequence[Trajectory]) -> flo
     pairs = sum(n * (n + 1) / 2 for n in read.values()) + sum((m - 1) * (n + m / 2) for n, m in completions)
     width = config.num_attention_heads * (config.hidden_size // config.num_attention_heads)
     forward = 2 * tokens * _weights(backbone.language_model) + config.num_hidden_layers * 4 * pairs * width
+    # The last layer's states are asked for only where they predict a completion token.
+    last = backbone.language_model.layers[-1]
+    idle = _weights(last) - sum(part.weight.numel() for part in (last.self_attn.k_proj, last.self_attn.v_proj))
+    forward -= sum(2 * (n - 1) * idle + 4 * (n * (n + 1) / 2 - n) * width for n in read.values())
     scored = sum(length for _, length in completions)
     forward += 2 * scored * config.hidden_size * config.vocab_size
     return 3 * (forward + _vision_operations(backbone.visual, [p.image_grid_thw for p in prompts.values()]))

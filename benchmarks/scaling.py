@@ -1,9 +1,10 @@
 """How cost grows: with the group size, the image tokens and the length of responses; and UEC-RL's cost per token.
 
-    python -m benchmarks.scaling
+    python -m benchmarks.scaling [--sweep "group size"]
 
 Eight generated problems on a random model. Cost is that of the rollouts, and of one gradient on all of them (forward
-and backward of their log-probabilities, the body of an update). Every case of a sweep takes turns with the others.
+and backward of their log-probabilities, the body of an update). Every case of a sweep takes turns with the others. One
+sweep alone takes the place of its own rows in the results.
 
     python -m benchmarks.scaling --methods
 
@@ -14,6 +15,7 @@ per sampled token, seconds of the update per trained token, wall time per step.
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +23,7 @@ from typing import Any
 
 from benchmarks.common import (
     IMAGES,
+    RESULTS,
     TINY,
     Row,
     alternate,
@@ -155,23 +158,36 @@ def main() -> None:
     """Print the tables; write the results and the plot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5, help="timed runs of each case (default 5)")
+    parser.add_argument("--sweep", choices=sorted(SWEEPS), help="this sweep alone (default: all)")
     parser.add_argument("--methods", action="store_true", help="compare UEC-RL's cost per token with GRPO's instead")
     parser.add_argument("--steps", type=int, default=11, help="with --methods: steps of each, the first not counted")
     arguments = parser.parse_args()
     if arguments.methods:
         compare_methods(arguments.steps)
         return
-    found = {name: sweep(cases, runs=arguments.runs) for name, (_, cases) in SWEEPS.items()}
-    for name, rows in found.items():
-        print(f"\n{name}\n\n{markdown(rows)}")
-    ratios = growth(found["group size"])
-    print(f"\n{markdown([ratios])}")
+    found = {} if arguments.sweep is None else known_rows()
+    for name in [arguments.sweep] if arguments.sweep else list(SWEEPS):
+        found[name] = sweep(SWEEPS[name][1], runs=arguments.runs)
+        print(f"\n{name}\n\n{markdown(found[name])}", flush=True)
+    ratios = [growth(found["group size"])] if "group size" in found else []
+    print(f"\n{markdown(ratios)}" if ratios else "")
     settings = {"size": TINY.name, "prompts": PROMPTS, "runs": arguments.runs, "growth": ratios}
-    save_results("scaling", [{"sweep": name, **row} for name, rows in found.items() for row in rows], settings=settings)
+    save_results(
+        "scaling", [{"sweep": name, **row} for name in SWEEPS for row in found.get(name, [])], settings=settings
+    )
     series = {"rollouts s": "rollouts", "gradient s": "gradient", "both s": "both"}
-    panels = {name: (found[name], across, series) for name, (across, _) in SWEEPS.items()}
+    panels = {name: (found[name], across, series) for name, (across, _) in SWEEPS.items() if name in found}
     title = f"{PROMPTS} prompts; 576 image tokens and 64 new ones (left), n = 8 (middle, right)"
     plot_lines(IMAGES / "performance_scaling.png", panels, title=title, unit="seconds")
+
+
+def known_rows() -> dict[str, list[Row]]:
+    """The rows of the result file, by sweep."""
+    path = RESULTS / "scaling.json"
+    found: dict[str, list[Row]] = {}
+    for row in json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []:
+        found.setdefault(row.pop("sweep"), []).append(row)
+    return found
 
 
 def compare_methods(steps: int) -> None:

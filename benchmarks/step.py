@@ -3,8 +3,9 @@
     python -m benchmarks.step [--runs 5]
 
 Same folder, problems, prompts and completions per step, length limit, and reward (whether the tokens' sum is even), no
-reference, float32. Both trainers run their own loop, each step from sampling to the optimizer; the two loops advance in
-turn. The model is random, so most completions reach the limit on both sides.
+reference, float32. Before the timing the two gradients of one batch are compared. Both trainers run their own loop,
+each step from sampling to the optimizer; the two loops advance in turn. The model is random, so most completions reach
+the limit on both sides.
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ from typing import Any
 
 from benchmarks.common import IMAGES, TINY, Row, build_folder, make_samples, markdown, plot_bars, save_results
 from benchmarks.trl_side import grpo_trainer
+from benchmarks.update import GRPO, make_trajectories, same_update
+from uec_vlm.batches import PromptReader, PromptSettings, render
 from uec_vlm.config import RunConfig, merge, parse_config, preset
+from uec_vlm.objective import build_objective
+from uec_vlm.policy import load_policy
 from uec_vlm.records import Judged, Rollout, Sample, Verdict
 from uec_vlm.trainer.build import build_circle, first_state, resolve
 from uec_vlm.trainer.loop import Turn, train
@@ -60,7 +65,14 @@ def even(completion_ids: Sequence[Sequence[int]], **_: Any) -> list[float]:
 
 
 def our_steps(
-    folder: Path, samples: Sequence[Sample], case: Case, algorithm: str, steps: int, *, modulus: int = 2
+    folder: Path,
+    samples: Sequence[Sample],
+    case: Case,
+    algorithm: str,
+    steps: int,
+    *,
+    modulus: int = 2,
+    share_forward: bool = True,
 ) -> Iterator[Turn]:
     """The training loop of this toolkit on these samples."""
     own: dict[str, Any] = {
@@ -76,14 +88,16 @@ def our_steps(
             "completions_per_prompt": case.completions,
             "max_new_tokens": NEW_TOKENS,
         },
+        "update": {"share_forward": share_forward},
         "log": {"realised_dh_every": 0},
     }
     base = preset(algorithm)
     base["objective"]["kl"] = {"name": "none"}
     tree = merge(merge(base, {"algorithm": algorithm}), own)
     circle, _ = build_circle(resolve(parse_config(tree, RunConfig, place="benchmark", name="step")))
+    prompts = PromptReader(samples, circle.render)
     return train(
-        replace(circle, judge=partial(judge, modulus=modulus), samples=samples), first_state(), last_step=steps
+        replace(circle, judge=partial(judge, modulus=modulus), prompts=prompts), first_state(), last_step=steps
     )
 
 
@@ -130,6 +144,17 @@ def time_turns(sides: dict[str, Callable[[], object]], runs: int) -> dict[str, l
     return seconds
 
 
+def difference_of(folder: Path, samples: Sequence[Sample], case: Case, trainer: Any) -> float:
+    """Of the gradients of the same batch of this case's shape; SystemExit where they are not the same."""
+    policy = load_policy(folder)
+    policy.model.train()
+    prompts = [render(sample, policy.processor, PromptSettings(max_prompt_tokens=4096)) for sample in samples]
+    trajectories = make_trajectories(policy, prompts, completions=case.completions)
+    difference = same_update(policy, trainer, trajectories, build_objective(GRPO))
+    trainer.model.zero_grad(set_to_none=True)
+    return difference
+
+
 def against_trl(case: Case, runs: int) -> Row:
     """One row: the same step by both."""
     with tempfile.TemporaryDirectory() as name:
@@ -140,6 +165,7 @@ def against_trl(case: Case, runs: int) -> Row:
             folder, samples, prompts=case.prompts, completions=case.completions, max_new_tokens=NEW_TOKENS,
             reward=even, steps=runs + 2,
         )  # fmt: skip
+        difference = difference_of(folder, samples[: case.prompts], case, trainer)
         theirs = TrlSteps(trainer)
         seconds = time_turns(
             {"trl": lambda: next(theirs), "uec": lambda: phases.append(next(turns).report.row())}, runs
@@ -152,6 +178,7 @@ def against_trl(case: Case, runs: int) -> Row:
         "uec-vlm, s": ours,
         "times faster": peers / ours,
         "target": case.target,
+        "gradients differ by": difference,
         **{
             f"of it {phase}, s": statistics.median(row[f"time/{phase}"] for row in phases[1:])
             for phase in ("rollout", "score", "update")
@@ -160,11 +187,16 @@ def against_trl(case: Case, runs: int) -> Row:
 
 
 def uec_against_grpo(case: Case, runs: int) -> list[Row]:
-    """A row for each algorithm: what it costs per token, on prompts of which many fail in every regular rollout."""
+    """A row for each algorithm: what it costs per token, on prompts of which many fail in every regular rollout.
+
+    Every update makes its own forward on both sides, so that its time is that of the same work.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = build_folder(Path(name), TINY)
         samples = make_samples(case.prompts * (runs + 1), image_tokens=case.image_tokens)
-        steps = {a: our_steps(folder, samples, case, a, runs + 1, modulus=12) for a in ("grpo", "uec")}
+        steps = {
+            a: our_steps(folder, samples, case, a, runs + 1, modulus=12, share_forward=False) for a in ("grpo", "uec")
+        }
         found: dict[str, list[dict[str, float]]] = {name: [] for name in steps}
         sides = {name: partial(lambda a: found[a].append(next(steps[a]).report.row()), name) for name in steps}
         seconds = time_turns(sides, runs)
@@ -176,6 +208,10 @@ def uec_against_grpo(case: Case, runs: int) -> list[Row]:
             "decode, ms per sampled token": 1e3 * _ratio(found[name][1:], "time/decode", "rollout/sampled_tokens"),
             "trained tokens": _total(found[name][1:], "update/tokens"),
             "update, ms per trained token": 1e3 * _ratio(found[name][1:], "time/update", "update/tokens"),
+            "prompt tokens per trained token": _ratio(found[name][1:], "update/prompt_tokens", "update/tokens"),
+            "update, ms per token read": 1e3
+            * _total(found[name][1:], "time/update")
+            / (_total(found[name][1:], "update/tokens") + _total(found[name][1:], "update/prompt_tokens")),
         }
         for name in steps
     ]

@@ -92,6 +92,18 @@ def gradient_of(model: torch.nn.Module) -> Tensor:
     return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
 
+def same_update(policy: Policy, trainer: Any, trajectories: Sequence[Trajectory], objective: Objective) -> float:
+    """By how much the two gradients differ, of their norm. SystemExit where loss or gradient are not the same."""
+    batch = collate(trajectories)
+    inputs = loss_inputs(trainer, batch.completions, batch.advantages)
+    losses = our_update(policy, trajectories, objective), float(loss_and_backward(trainer, inputs))
+    ours, theirs = gradient_of(policy.model), gradient_of(trainer.model)
+    difference = float((ours - theirs).norm() / theirs.norm())
+    if difference > 1e-4 or abs(losses[0] - losses[1]) > 1e-5:
+        raise SystemExit(f"the two updates differ: losses {losses}, gradients by {difference:.1e} of their norm")
+    return difference
+
+
 def measure(image_tokens: int, *, runs: int) -> Row:
     """One row of the table."""
     with tempfile.TemporaryDirectory() as name:
@@ -108,11 +120,7 @@ def measure(image_tokens: int, *, runs: int) -> Row:
     objective = build_objective(GRPO)
     batch = collate(trajectories)
     inputs = loss_inputs(trainer, batch.completions, batch.advantages)
-    losses = our_update(policy, trajectories, objective), float(loss_and_backward(trainer, inputs))
-    ours, theirs = gradient_of(policy.model), gradient_of(trainer.model)
-    difference = float((ours - theirs).norm() / theirs.norm())
-    if difference > 1e-4 or abs(losses[0] - losses[1]) > 1e-5:
-        raise SystemExit(f"the two updates differ: losses {losses}, gradients by {difference:.1e} of their norm")
+    difference = same_update(policy, trainer, trajectories, objective)
     sides = {
         "trl": lambda: loss_and_backward(trainer, inputs),
         "uec": lambda: our_update(policy, trajectories, objective),

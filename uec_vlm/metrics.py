@@ -86,6 +86,7 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("update/trajectories", "trajectories", "sum", "Trajectories trained on in this step, all sources."),
     Metric("update/trajectories_*", "trajectories", "sum", "Trajectories of this source trained on in this step."),
     Metric("update/tokens", "tokens", "sum", "Completion tokens trained on in this step."),
+    Metric("update/prompt_tokens", "tokens", "sum", "Prompt tokens of the trajectories trained on, once per problem."),
     Metric("update/loss", "loss", "mean", "Loss over the optimizer steps of this step."),
     Metric("update/grad_norm", "norm", "mean", "Gradient norm before clipping."),
     Metric("update/learning_rate", "rate", "last", "Learning rate of the last optimizer step."),

@@ -232,6 +232,8 @@ def _source(work: Work, trajectory: Trajectory) -> str:
 def _report_update(report: StepReport, work: Work) -> None:
     report.add("update/trajectories", len(work.trajectories))
     report.add("update/tokens", sum(len(t.judged.rollout.completion_ids) for t in work.trajectories))
+    prompts = {p.sample.id: p for p in (t.judged.rollout.prompt for t in work.trajectories)}
+    report.add("update/prompt_tokens", sum(len(prompt.token_ids) for prompt in prompts.values()))
     for source in ("regular", "extra", "replay"):
         count = sum(_source(work, t) == source for t in work.trajectories)
         report.add(f"update/trajectories_{source}", count)
