@@ -26,20 +26,20 @@ TITLES = {
     "prepare": "Preparing Geometry3K",
 }
 NOTES = {
-    "update": "Each prompt and picture is read once and its completions attend to it; the gradients are those of TRL's "
-    "padded rows. Completions run in groups of similar length.",
-    "step": "Sampling, grading, scoring and update of one step, each trainer in its own loop. The targets are not "
-    "reached. Every rollout is scored once before the update, for entropy and old log-probabilities, though the first "
-    "update's own forward could serve where nothing is filtered: a sixth of the step. The update is the largest part. "
-    "Per trained token UEC's update is dearer, perhaps because what it keeps comes from more prompts, each of which "
-    "is read for "
-    "fewer completions.",
+    "update": "Each prompt and picture is read once, its completions attend to it, nothing is padded, and of the last "
+    "layer only what predicts a completion token is run; the gradients are those of TRL's padded rows.",
+    "step": "Sampling, grading, scoring and update of one step, each trainer in its own loop. The forward that scores "
+    "the rollouts serves the update too, so its time stands under score. UEC against GRPO: every update makes its own "
+    "forward there. UEC keeps few trajectories of many prompts, so an update of as many trajectories reads more prompt "
+    "tokens for each token it trains on; per token read the cost is that of GRPO.",
     "scoring": "Positions by vocabulary are taken in blocks that stay in the processor's cache, forwards and "
     "backwards; what is held beyond the inputs and their gradients does not grow with the positions. The time against "
     "plain misses its 0.7: the logits are formed a second time in the backward pass, four products where plain makes "
     "three, and plain keeps its 7 GB of logits instead.",
-    "roofline": "What is lost is, by the profile, attention (15 % of the time at a fraction of the products' rate), "
-    "the narrow products of the vision tower, and element-wise passes.",
+    "scaling": "Cost of the rollouts, and of one gradient on all of them.",
+    "roofline": "Useful work leaves out what nobody asks for: of the last layer a prompt needs only its keys and "
+    "values, and its last token. What is lost is, by the profile, attention at a fraction of the products' rate, and "
+    "element-wise passes and copies.",
     "prepare": "Grading is switched off on our side; the pictures are the same files.",
 }
 
