@@ -135,11 +135,15 @@ def cell_config(study: Study, folder: Path, cell: Cell) -> RunConfig:
 
 
 def config_hash(config: RunConfig) -> str:
-    """The sha256 of what determines the numbers of a run: its configuration without folders and saving."""
-    tree = config.model_dump(mode="json")
+    """The sha256 of what determines the numbers of a run: what its configuration says beyond the defaults.
+
+    Folders and saving do not count. A key that a later version adds changes no hash while it has its default; which
+    version a summary comes from is its `commit`.
+    """
+    tree = config.model_dump(mode="json", exclude_defaults=True)
     for section, keys in _NO_MATTER.items():
         for key in keys:
-            tree[section].pop(key, None)
+            tree.get(section, {}).pop(key, None)
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 

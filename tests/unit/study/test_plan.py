@@ -56,6 +56,8 @@ def test_the_hash_follows_what_determines_the_numbers(tmp_path: Path) -> None:
     one, _, other = (cell_config(study, tmp_path, cell) for cell in main_cells(study, {}))
     elsewhere = one.model_copy(update={"run": one.run.model_copy(update={"dir": "x", "trackers": ()})})
     assert config_hash(one) == config_hash(elsewhere)
+    spelled_out = one.model_copy(update={"evaluate": one.evaluate.model_copy(update={"test_samples": 4})})
+    assert config_hash(one) == config_hash(spelled_out)  # 4 is the default
     assert config_hash(one) != config_hash(other)
 
 
