@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_prep.common import SPLITS
+from data_prep.parquet import parquet_rows
 from uec_vlm.errors import DataError
 from uec_vlm.verifier.audit import AuditReport, Row, audit_golds
 
@@ -31,9 +31,7 @@ def audit_answers(folder: Path) -> AuditReport:
 def _golds(file: Path) -> Iterator[Row]:
     """Id, gold, choices and question of each row; the pictures are not read."""
     try:
-        with pq.ParquetFile(file) as parquet:
-            for batch in parquet.iter_batches(batch_size=256, columns=["id", "answer", "choices", "problem"]):
-                for row in batch.to_pylist():
-                    yield row["id"], row["answer"], row["choices"] or None, row["problem"]
+        for row in parquet_rows(file, ["id", "answer", "choices", "problem"]):
+            yield row["id"], row["answer"], row["choices"] or None, row["problem"]
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise DataError(f"{file}: cannot be read ({error}); prepare it again") from error

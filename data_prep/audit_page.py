@@ -8,9 +8,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from data_prep.audit_data import DataAudit
+from data_prep.parquet import parquet_rows
 
 PICTURED = 12
 """Pairs whose rows are shown in full, across splits first."""
@@ -136,9 +135,7 @@ def _shown_pairs(found: DataAudit) -> list[tuple[str, str, bool, list[dict[str, 
 
 
 def _wanted(file: Path, ids: set[str]) -> Iterator[dict[str, Any]]:
-    with pq.ParquetFile(file) as parquet:
-        for batch in parquet.iter_batches(batch_size=16, columns=["id", "problem", "answer", "images"]):
-            yield from (row for row in batch.to_pylist() if row["id"] in ids)
+    yield from (row for row in parquet_rows(file, ["id", "problem", "answer", "images"]) if row["id"] in ids)
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:

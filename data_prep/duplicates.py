@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +24,8 @@ LEAST_WORDS = 5
 """Texts with fewer content words ("Find x.") are said of many pictures; they count only beside a picture."""
 RAREST = 4
 LARGEST_BUCKET = 400
-BLOCK = 512
+BLOCK = 1 << 20
+"""Pictures are compared in blocks of about this many pairs, so that memory does not grow with their square."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def _picture_pairs(rows: Sequence[Fingerprint]) -> dict[tuple[int, int], Kind]:
 def _similar(pictures: list[Picture]) -> Iterator[tuple[Picture, Picture]]:
     """Pairs of different pictures of about the same shape with at most `SIMILAR_BITS` different bits.
 
-    Sorted by shape, each picture is compared with those after it that are not too wide: all at once, in blocks.
+    Sorted by shape, each picture is compared with those after it that are not too wide, a block at a time.
     """
     if len(pictures) < 2:
         return
@@ -92,8 +95,10 @@ def _similar(pictures: list[Picture]) -> Iterator[tuple[Picture, Picture]]:
         len(pictures), -1
     )
     ends = np.searchsorted(aspects, aspects * (1.0 + SIMILAR_ASPECT), side="right")
-    for start in range(0, len(pictures), BLOCK):
-        stop = min(start + BLOCK, len(pictures))
+    stop = 0
+    while stop < len(pictures):
+        start = stop
+        stop = min(start + max(1, BLOCK // int(ends[start] - start)), len(pictures))
         window = slice(start, int(ends[stop - 1]))
         distances = np.zeros((stop - start, window.stop - window.start), dtype=np.uint16)
         for word in range(bits.shape[1]):
@@ -111,23 +116,36 @@ def _text_pairs(rows: Sequence[Fingerprint]) -> dict[tuple[int, int], Kind]:
     bucket of more than `LARGEST_BUCKET` rows the first ones are compared.
     """
     count = Counter(word for row in rows for word in set(row.words))
-    equal: dict[bytes, list[int]] = defaultdict(list)
-    buckets: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    keys, places = array("Q"), array("Q")
     for place, row in enumerate(rows):
         if len(row.words) < LEAST_WORDS:
             continue
-        equal[row.text].append(place)
-        rarest = sorted(set(row.words) - set(row.numbers), key=lambda word: (count[word], word))[:RAREST]
-        for key in [()] if len(set(row.numbers)) > 1 else [(word,) for word in rarest]:
-            buckets[(*key, *row.numbers)].append(place)
+        numbers = row.numbers
+        rarest = sorted(set(row.words) - set(numbers), key=lambda word: (count[word], word))[:RAREST]
+        shared = [()] if len(set(numbers)) > 1 else [(word,) for word in rarest]
+        made = [row.text[:8], *(_digest(*words, *numbers) for words in shared)]
+        keys.extend(int.from_bytes(digest) for digest in made)
+        places.extend([place] * len(made))
     found: dict[tuple[int, int], Kind] = {}
-    for places in buckets.values():
-        for one, other in combinations(places[:LARGEST_BUCKET], 2):
-            if (one, other) not in found and _text_kind(rows[one], rows[other]) != "none":
-                found[(one, other)] = "similar"
-    for places in equal.values():
-        found.update(dict.fromkeys(combinations(places[:LARGEST_BUCKET], 2), "exact"))
+    for group in _groups(keys, places):
+        for pair in combinations(group, 2):
+            if pair not in found and (kind := _text_kind(rows[pair[0]], rows[pair[1]])) != "none":
+                found[pair] = kind
     return found
+
+
+def _digest(*words: str) -> bytes:
+    return hashlib.blake2b(" ".join(words).encode(), digest_size=8).digest()
+
+
+def _groups(keys: array[int], places: array[int]) -> Iterator[list[int]]:
+    """The places of each key that has several, in order, at most `LARGEST_BUCKET`. Sorting takes less than a dict."""
+    held = np.asarray(keys, dtype=np.uint64)
+    order = np.argsort(held, kind="stable")
+    starts = np.flatnonzero(np.concatenate([[True], np.diff(held[order]) > 0])) if len(held) else np.array([0])
+    sizes = np.diff(starts, append=len(held))
+    for start, size in zip(starts[sizes > 1], sizes[sizes > 1], strict=True):
+        yield [places[place] for place in order[start : start + min(int(size), LARGEST_BUCKET)]]
 
 
 def _text_kind(one: Fingerprint, other: Fingerprint) -> Kind:

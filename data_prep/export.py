@@ -20,6 +20,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from data_prep.common import SPLITS
+from data_prep.parquet import parquet_rows
 from data_prep.write import GROUP_ROWS, write_manifest
 from uec_vlm.errors import ConfigError, DataError
 from uec_vlm.records import IMAGE_PLACEHOLDER
@@ -49,7 +50,7 @@ def export(folder: Path, form: str, out: Path, *, template: str = "{problem}", l
     columns, features = FORMS[form]
     for split, file in files.items():
         pictured = _has_pictures(file)
-        rows = (_asked(row, template, list_choices) for row in _rows(file))
+        rows = (_asked(row, template, list_choices) for row in parquet_rows(file))
         made = (columns(row, split, number, pictured) for number, row in enumerate(rows))
         _write(out / f"{split}.parquet", made, features(pictured))
     known = json.loads((folder / MANIFEST).read_text(encoding="utf-8")) if (folder / MANIFEST).is_file() else {}
@@ -57,16 +58,8 @@ def export(folder: Path, form: str, out: Path, *, template: str = "{problem}", l
     return out
 
 
-def _rows(file: Path) -> Iterator[dict[str, Any]]:
-    with pq.ParquetFile(file) as parquet:
-        for batch in parquet.iter_batches(batch_size=16):
-            yield from batch.to_pylist()
-
-
 def _has_pictures(file: Path) -> bool:
-    with pq.ParquetFile(file) as parquet:
-        batches = parquet.iter_batches(batch_size=256, columns=["problem"])
-        return any(IMAGE_PLACEHOLDER in problem.as_py() for batch in batches for problem in batch["problem"])
+    return any(IMAGE_PLACEHOLDER in row["problem"] for row in parquet_rows(file, ["problem"]))
 
 
 def _asked(row: dict[str, Any], template: str, list_choices: bool) -> dict[str, Any]:

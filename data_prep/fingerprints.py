@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_prep.common import SPLITS
 from data_prep.images import MAX_PIXELS
+from data_prep.parquet import parquet_rows
 from uec_vlm.errors import DataError
 
 HASH_SIDE = 16
@@ -42,7 +43,7 @@ _WORD = re.compile(r"[0-9]+(?:\.[0-9]+)?|[\u3400-\u9fff]|[^\W\d_\u3400-\u9fff]+"
 _NUMBER = re.compile(r"[0-9]")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Picture:
     """sha: of the encoded bytes. bits: the perceptual hash as 32 bytes. width, height in pixels."""
 
@@ -52,7 +53,7 @@ class Picture:
     height: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Fingerprint:
     """A row as it is compared: where it stands, its pictures, its words, its gold.
 
@@ -79,7 +80,8 @@ def words_of(problem: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     text = unicodedata.normalize("NFKC", problem.replace("<image>", " ")).casefold()
     for sign, word in _COMMANDS.items():
         text = text.replace(sign, word)
-    words = tuple(_ALIASES.get(word, word) for word in _WORD.findall(text))
+    # Of a large set most words are the same few: each is in memory once.
+    words = tuple(sys.intern(_ALIASES.get(word, word)) for word in _WORD.findall(text))
     return words, tuple(word for word in words if word not in _NOISE)
 
 
@@ -117,10 +119,8 @@ def fingerprints(folder: Path) -> Iterator[tuple[Fingerprint, dict[str, Any]]]:
     known: dict[bytes, Picture] = {}
     for split, file in files:
         try:
-            with pq.ParquetFile(file) as parquet:
-                for batch in parquet.iter_batches(batch_size=16):
-                    for row in batch.to_pylist():
-                        yield _fingerprint(folder.name, split, row, known), row
+            for row in parquet_rows(file):
+                yield _fingerprint(folder.name, split, row, known), row
         except (OSError, ValueError, KeyError, pa.ArrowException) as error:
             raise DataError(f"{file}: cannot be read ({error}); prepare it again") from error
 

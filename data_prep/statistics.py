@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from array import array
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ class SplitStatistics:
     answers: Counter[str] = field(default_factory=Counter)
     pictures: Counter[int] = field(default_factory=Counter)
     choices: Counter[int] = field(default_factory=Counter)
-    measures: dict[str, list[float]] = field(default_factory=dict)
+    measures: dict[str, array[float]] = field(default_factory=dict)
 
     def add(
         self, row: Mapping[str, Any], *, image_tokens: Callable[[int, int], int], tokens: CountTokens | None
@@ -51,7 +52,7 @@ class SplitStatistics:
             self._measure("prompt tokens", text + visual)
 
     def _measure(self, name: str, value: float) -> None:
-        self.measures.setdefault(name, []).append(value)
+        self.measures.setdefault(name, array("d")).append(value)
 
     def summary(self) -> dict[str, Any]:
         """The counts, and of each measure its mean and `PERCENTILES`, as JSON holds them."""

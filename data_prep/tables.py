@@ -14,18 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_prep.common import SPLIT_SPELLINGS, SPLITS, Event, RawRow, RowRefused, Source
 from data_prep.intergps import MAX_RECORD_BYTES, parse_record
+from data_prep.parquet import parquet_rows
 from data_prep.pictures import PictureShelf
 from uec_vlm.errors import DataError
 
 SUFFIXES = (".parquet", ".jsonl", ".json", ".csv", ".tsv")
 """In order of preference, where a split is there in several."""
 MAX_JSON_BYTES = 512 * 2**20
-BATCH_ROWS = 16
-READ_BUFFER_BYTES = 2**20
 
 Record = Mapping[str, Any]
 Numbered = Iterator[tuple[int, Record | RowRefused]]
@@ -139,12 +137,7 @@ def _check_columns(file: Path, names: list[str], columns: tuple[str, ...], one_o
 
 
 def _parquet(file: Path) -> Numbered:
-    number = 0
-    with pq.ParquetFile(file, pre_buffer=False, buffer_size=READ_BUFFER_BYTES) as parquet:
-        for batch in parquet.iter_batches(batch_size=BATCH_ROWS):
-            for record in batch.to_pylist():
-                yield number, record
-                number += 1
+    yield from enumerate(parquet_rows(file))
 
 
 def read_lines(file: Path) -> Numbered:
