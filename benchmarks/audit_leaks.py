@@ -1,11 +1,11 @@
 """How many planted leaks `data_prep audit` finds, and how many pairs it names that are none.
 
-    python benchmarks/audit_leaks.py [--problems 300] [--seed 0] [--real ../shared/data/geometry3k_raw]
+    python -m benchmarks.audit_leaks [--problems 300] [--seed 0] [--real ../shared/data/geometry3k_raw]
 
 From generated problems (their diagrams resemble one another more than those of most data sets), or from real Geometry3K
 folders, a training set and a test set are made that share nothing; then training problems are planted into the test
-set: as they are, scaled, re-encoded, reworded with their picture, and reworded without one. A false alarm is a pair
-across the sets, in the last column by its kind, that was not planted.
+set: as they are, scaled, re-encoded, reworded with their picture, and reworded without one in four ways
+(`benchmarks/rewordings.py`). A false alarm is a pair across the sets that was not planted.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from benchmarks.rewordings import TEXT_PLANTS, word_problem
 from data_prep.audit_data import audit
 from data_prep.common import RawRow
 from data_prep.geometry3k import convert
@@ -28,33 +29,6 @@ from data_prep.sources import open_intergps
 from data_prep.write import split_writer
 from uec_vlm.geosynth import ProblemSet
 from uec_vlm.records import Sample
-
-NAMES = ("Anna", "Ben", "Clara", "David", "Emma", "Felix", "Gina", "Hugo", "Iris", "Jonas")
-THINGS = ("apples", "marbles", "stamps", "coins", "pencils", "shells", "books", "tickets", "cards", "roses")
-PLACES = ("market", "school", "harbour", "library", "garden", "station", "museum", "bakery", "theatre", "farm")
-
-
-def word_problem(number: int) -> Sample:
-    """A text-only problem; its names, things and numbers depend on `number`."""
-    rng = random.Random(number)
-    name, other = rng.sample(NAMES, 2)
-    thing, place = rng.choice(THINGS), rng.choice(PLACES)
-    first, second, third = rng.randint(11, 99), rng.randint(2, 40), rng.randint(2, 9)
-    text = (
-        f"{name} brings {first} {thing} to the {place} and gives {second} of them to {other}. Then {name} packs "
-        f"the rest into {third} boxes with equally many {thing} each. How many {thing} lie in one box?"
-    )
-    return Sample(f"text-{number}", "made", text, f"\\frac{{{first - second}}}{{{third}}}")
-
-
-def reworded_text(sample: Sample) -> str:
-    """The problem in other words and another order, with the same numbers."""
-    gives, packs, _ = sample.problem.split(". ", 1)[0], *sample.problem.split(". ", 1)[1].split(". ", 1)
-    packs = packs.replace("Then ", "After that, ").replace("packs the rest", "puts all remaining ones")
-    packs = packs.replace("with equally many", "which hold the same number of")
-    gives = gives.replace("brings", "carries").replace("gives", "hands")
-    thing = sample.problem.rsplit("How many ", 1)[1].split()[0]
-    return f"{gives}! {packs}. Determine the number of {thing} in a single box."
 
 
 def scaled(data: bytes, rng: random.Random) -> bytes:
@@ -93,7 +67,7 @@ PLANTS: dict[str, Callable[[Sample, random.Random], Sample]] = {
     "scaled": lambda sample, rng: replace(sample, images=tuple(scaled(one, rng) for one in sample.images)),
     "re-encoded": lambda sample, rng: replace(sample, images=tuple(reencoded(one, rng) for one in sample.images)),
     "reworded, with picture": reworded_question,
-    "reworded, text only": lambda sample, rng: replace(sample, problem=reworded_text(sample)),
+    **TEXT_PLANTS,
 }
 
 

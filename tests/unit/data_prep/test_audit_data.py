@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.audit_leaks import PLANTS, generated, score, word_problem
+from benchmarks.audit_leaks import PLANTS, generated, score
+from benchmarks.rewordings import REWORDINGS, word_problem
 from data_prep.__main__ import main
 from data_prep.audit_data import DataAudit, audit
 from data_prep.duplicates import find_pairs
@@ -43,7 +44,11 @@ def test_planted_leaks_are_found_with_hardly_a_false_alarm(tmp_path: Path) -> No
     assert set(result.planted) == set(PLANTS) and min(result.planted.values()) >= 3
     with_picture = [kind for kind in PLANTS if "text only" not in kind]
     assert all(result.found[kind] == result.planted[kind] for kind in with_picture)
-    assert result.found["reworded, text only"] >= 0.75 * result.planted["reworded, text only"]
+    share = {how: result.found[f"text only, {how}"] / result.planted[f"text only, {how}"] for how in REWORDINGS}
+    assert share["synonyms"] == share["question first"] == 1.0 and share["renamed"] >= 0.5
+    assert share["rewritten"] < 1.0, (
+        "docs/your_own_data.md says that such texts are often missed: tell what is found now"
+    )
     assert sum(result.alarms.values()) <= 1
     assert result.pairs > 10_000
 

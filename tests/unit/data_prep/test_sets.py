@@ -1,11 +1,15 @@
 """What is particular to single data sets: faults in their own columns are refused or told by name."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from data_prep import gsm8k
 from data_prep.common import RawRow, RowRefused
+from data_prep.prepare import prepare
 from data_prep.registry import DATASETS
 from tests.unit.data_prep.test_any_row import first_record
 from tests.unit.data_prep.world import diagram
@@ -60,3 +64,16 @@ def test_a_repeated_dapo_problem_has_the_same_id() -> None:
     ids = [DATASETS["dapo17k"].convert(row).sample.id for row in (once, again, other)]
     assert ids[0] == ids[1] != ids[2]
     assert "Answer" not in DATASETS["dapo17k"].convert(once).sample.problem
+
+
+def test_the_set_that_the_documentation_adds_is_prepared(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "extend.md").read_text(encoding="utf-8")
+    code = page.split("## A data set")[1].split("```python\n")[1].split("```")[0]
+    namespace = dict(vars(gsm8k))
+    exec(code, namespace)
+    rows = [{"question": "What is the capital of France?", "answer": "Paris"}, {"question": "Of Italy?"}]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (source,) = (opened for one in namespace["SPEC"].sources if (opened := one(tmp_path)) is not None)
+    manifest = prepare("capitals", namespace["SPEC"], source, tmp_path / "out", grade_check=None)
+    assert (manifest["licence"], manifest["splits"]["train"]["rows_written"]) == ("CC0", 1)
+    assert list(manifest["refused"]) == ["missing_field"]
