@@ -29,7 +29,7 @@ SPEC = DatasetSpec(
     convert=convert,
     sources=(TableLayout(columns=("problem", "solution"), images=("image",)).open,),
     layouts=("the Hub id leonardPKU/GEOQA_R1V_Train_8K, or a folder with a copy of its Parquet files train-*.parquet",),
-    licence="Apache-2.0 (Hub card)",
+    licence="none stated on its Hub page (revision 9a9df3e); others list it as Apache-2.0",
     citation="Liang Chen et al.: R1-V: Reinforcing Super Generalization Ability in Vision-Language Models. 2025; "
     "Jiaqi Chen et al.: GeoQA: A Geometric Question Answering Benchmark. Findings of ACL 2021.",
     about="plane geometry with a diagram, open answers",

@@ -33,7 +33,7 @@ SPEC = DatasetSpec(
     layouts=(
         "the Hub id FanqingM/MMK12, or a folder with a copy of its Parquet files train-*.parquet, test-*.parquet",
     ),
-    licence="Apache-2.0 (Hub card)",
+    licence="its Hub card could not be read here; copies and lists of others say Apache-2.0",
     citation="Fanqing Meng et al.: MM-Eureka: Exploring the Frontiers of Multimodal Reasoning with Rule-based "
     "Reinforcement Learning. arXiv 2503.07365, 2025.",
     about="K-12 mathematics (train) and sciences (test) with a picture",
