@@ -55,14 +55,15 @@ def in_a_fresh_process(folder: Path, policy: Policy, scratch: Path) -> dict[str,
     asked.write_text(json.dumps(prompts))
     script.write_text(FRESH)
     shown = subprocess.run([sys.executable, str(script), str(folder), str(asked)], capture_output=True, text=True)
-    assert shown.returncode == 0, shown.stderr[-2000:]
+    assert shown.returncode == 0, f"status {shown.returncode} (-9: killed for memory)\n{shown.stderr[-2000:]}"
     found: dict[str, Any] = json.loads(shown.stdout.splitlines()[-1])
     return found
 
 
 @pytest.fixture(scope="module")
 def adapted() -> Policy:
-    """The starter policy under an adapter that changes its answers."""
+    """The starter policy under an adapter that changes its answers, the same in whatever order tests run."""
+    torch.manual_seed(2)
     policy = load_policy(starter_folder(), lora=LoraSettings(rank=4, alpha=8.0))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -72,6 +73,7 @@ def adapted() -> Policy:
     return policy
 
 
+@pytest.mark.timeout(900)  # each loads the libraries anew in a fresh process: 8 s alone, minutes on a crowded machine
 @pytest.mark.parametrize(("files", "inner"), [("merged", "."), ("adapter", "."), ("both", "."), ("both", "adapter")])
 def test_a_fresh_process_answers_as_the_live_policy(adapted: Policy, files: Any, inner: str, tmp_path: Path) -> None:
     folder = save_policy(adapted, tmp_path / "saved", lora=files)
@@ -122,6 +124,7 @@ def test_the_card_tells_the_run(run: Path) -> None:
         "| train | generated geometry, seed 1 | 20000 | made from the seed | Apache-2.0 |",
         "| validation | 2 | 4 x 2 |",
         "| step | accuracy of rollouts | entropy, nats |",
+        "| validation | 0 | another problem's |",
         "max_new_tokens: 24",
         "AutoModelForImageTextToText",
         "torch 2.",
@@ -138,6 +141,7 @@ def test_what_is_staged_has_no_training_state_and_the_whole_story(run: Path, tmp
         and {"adapter_model.safetensors", "README.md", "curves.png", "adapter_config.json"} <= names
     )
     card = (staged / "README.md").read_text()
+    assert "| test | 2 | another problem's |" in card, "whether the published weights look at the picture"
     assert "| test | 2 | 4 x 2 |" in card and "![curves of the run](curves.png)" in card
     load_policy(staged)
 

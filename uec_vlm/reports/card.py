@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 from huggingface_hub import ModelCardData
 
+from uec_vlm.reports import tables
+from uec_vlm.reports.run import load_run
 from uec_vlm.reports.statistics import estimate
 from uec_vlm.runlog import RunFolder
 
@@ -19,6 +21,7 @@ _CURVES = {
     "explore/solved": "hard prompts solved",
     "eval/pass@1": "validation pass@1",
 }
+_WRONG_PICTURES = {"shuffled": "another problem's", "blank": "blank", "none": "none"}
 _ROWS = 10
 
 
@@ -49,6 +52,7 @@ def model_card(run: RunFolder, *, step: int, family: str, sees: bool, adapter: b
         "## Use\n\n" + _use(config, sees=sees, adapter=adapter),
         "## Data\n\n" + _data(config["data"]),
         "## Evaluation\n\n" + _evaluation(run, step),
+        *(["## Does it look at the picture?\n\n" + _pictures(run, step)] if sees else []),
         "## Training\n\n" + _curves(run, step),
         "<details><summary>All settings</summary>\n\n```yaml\n"
         + yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
@@ -110,13 +114,27 @@ def _described(source: Mapping[str, Any]) -> tuple[str, str, str, str]:
 def _evaluation(run: RunFolder, step: int) -> str:
     lines = ["| split | step | problems x samples | pass@1, 95 % interval | format |", "|---|---|---|---|---|"]
     for row in run.evaluations():
-        if row["step"] not in (0, step) or row.get("control"):
+        if row["step"] not in (0, step):
             continue
         samples, problems = row["samples"], len(row["ids"])
         share = estimate([count / samples for count in row["correct"]])
         form = sum(row["formatted"]) / (samples * problems)
         lines.append(f"| {row['split']} | {row['step']} | {problems} x {samples} | {share} | {form:.3f} |")
     return "\n".join(lines) if len(lines) > 2 else "This step was not evaluated."
+
+
+def _pictures(run: RunFolder, step: int) -> str:
+    """The controls: accuracy on the same problems with a wrong picture."""
+    told = tables.controls(load_run(run.path))
+    rows = [row for row in told.to_dict("records") if row["step"] in (0, step)]
+    if not rows:
+        return "Not measured (`evaluate.controls`)."
+    lines = ["| split | step | picture | accuracy | with the true one | difference, 95 % interval |", "|---" * 6 + "|"]
+    for row in rows:
+        interval = f"{row['gain']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+        shown = f"{row['accuracy']:.3f} | {row['true']:.3f} | {interval}"
+        lines.append(f"| {row['split']} | {row['step']} | {_WRONG_PICTURES[row['control']]} | {shown} |")
+    return "\n".join(lines) + "\n\nThe same problems; a model that does not look answers them as well with any picture."
 
 
 def _curves(run: RunFolder, step: int) -> str:

@@ -29,10 +29,14 @@ ROLES = {
     "ochre": "#8f6b10",
     "cool": "#3d6fa5",
     "plum": "#7d4a7a",
+    "rose": "#a8456b",
+    "leaf": "#5f8a2b",
+    "sky": "#2f8ea8",
+    "clay": "#7a5a48",
 }
 """Colour of each role on a light ground. accent: the subject of a figure; the others stand beside it."""
 
-_OTHERS = ("ink", "warm", "cool", "ochre", "plum", "muted")
+_OTHERS = ("ink", "warm", "cool", "ochre", "plum", "muted", "rose", "leaf", "sky", "clay")
 _LONG = 60
 
 Kind = Literal["lines", "bars"]
@@ -40,13 +44,17 @@ Kind = Literal["lines", "bars"]
 
 @dataclass(frozen=True)
 class Panel:
-    """A figure of metrics over the steps. lines: (metric name or pattern, label, role); a pattern has no label."""
+    """A figure of metrics over the steps. lines: (metric name or pattern, label, role); a pattern has no label.
+
+    unit: of the upright axis, where it is not that of the first metric in the catalogue.
+    """
 
     key: str
     title: str
     lines: Sequence[tuple[str, str, str]]
     kind: Kind = "lines"
     note: str = ""
+    unit: str = ""
 
 
 PANELS: tuple[Panel, ...] = (
@@ -73,8 +81,8 @@ PANELS: tuple[Panel, ...] = (
     ),
     Panel(
         "cost",
-        "What a solved hard prompt costs",
-        (("explore/solved_per_1k_tokens", "solved per 1 000 tokens", "accent"),),
+        "What exploration buys",
+        (("explore/solved_per_1k_tokens", "hard prompts solved per 1 000 extra tokens", "accent"),),
     ),
     Panel(
         "trained",
@@ -86,12 +94,13 @@ PANELS: tuple[Panel, ...] = (
         ),
         kind="bars",
     ),
-    Panel("clip", "Clipped tokens", (("objective/clip_*", "", ""), ("objective/dual_clip*", "", ""))),
+    Panel("clip", "Clipped tokens", (("objective/clip_*", "", ""), ("objective/dual_clip*", "", "")), unit="share"),
     Panel(
         "kl",
         "KL",
         (("objective/*kl", "", ""),),
         note="approx: from the sampling policy; reference: from the reference.",
+        unit="nats/token",
     ),
     Panel(
         "dh",
@@ -130,7 +139,7 @@ PANELS: tuple[Panel, ...] = (
         "Age of what is trained on",
         (("update/staleness", "new", "accent"), ("replay/age", "replay", "cool")),
     ),
-    Panel("controller", "Entropy controller", (("control/*", "", ""),)),
+    Panel("controller", "Entropy controller", (("control/*", "", ""),), unit="value"),
 )
 
 
@@ -218,7 +227,7 @@ def controls(run: Run) -> go.Figure:
 def difficulty_map(run: Run, split: str = "validation") -> go.Figure:
     """Pass rate of every problem (a row, the hardest at the bottom) at every evaluated step."""
     table = tables.difficulty(run, split)
-    figure = blank_figure(f"Difficulty map: {split} problems", "problem", x="step")
+    figure = blank_figure(f"Problems of {split}", "problem", x="step")
     if table.empty:
         return figure
     figure.add_heatmap(
@@ -232,7 +241,7 @@ def difficulty_map(run: Run, split: str = "validation") -> go.Figure:
         hovertemplate="%{y}<br>step %{x}: %{z:.0%}<extra></extra>",
         hoverongaps=False,
         xgap=1,
-        ygap=1 if len(table) < 150 else 0,
+        ygap=1 if len(table) < 100 else 0,
         meta={"role": "heat"},
     )
     figure.update_yaxes(showticklabels=False, title=f"{len(table)} problems, hardest below", showgrid=False)
@@ -258,7 +267,7 @@ def time_by_phase(run: Run) -> go.Figure:
 def panel_figure(run: Run, panel: Panel) -> go.Figure:
     """The figure of a panel; without traces where the run measured none of it."""
     names = _names(run, panel)
-    unit = find(names[0][0]).unit if names else ""
+    unit = panel.unit or (find(names[0][0]).unit if names else "")
     figure = blank_figure(panel.title, unit, note=panel.note)
     for name, label, role in names:
         series = run.series(name)

@@ -162,7 +162,7 @@ def _reliance(run: Run) -> list[dict[str, str]]:
     split = "test" if (shuffled["split"] == "test").any() else "validation"
     last = shuffled[shuffled["split"] == split].iloc[-1]
     note = f"{split}: {last['true']:.3f} with the picture, {last['accuracy']:.3f} with another's"
-    return [{"label": "image reliance", "value": f"{last['gain']:+.3f}", "note": note}]
+    return [{"label": "gain by the picture", "value": f"{last['gain']:+.3f}", "note": note}]
 
 
 def _format(run: Run) -> list[dict[str, str]]:
