@@ -60,7 +60,7 @@ def require_trackers(names: Sequence[str]) -> None:
         if name == "mlflow" and _MLFLOW_PLACE not in os.environ and importlib.util.find_spec("sqlalchemy") is None:
             raise ConfigError(
                 f"run.trackers = {list(names)!r}: this slim MLflow cannot write into the run folder, it has no "
-                f"sqlalchemy. Run pip install mlflow, or name a server in {_MLFLOW_PLACE}."
+                f"sqlalchemy. Run pip install sqlalchemy alembic, or name a server in {_MLFLOW_PLACE}."
             )
 
 
