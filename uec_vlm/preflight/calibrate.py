@@ -1,36 +1,59 @@
-"""A short calibration: a few real steps and a small evaluation, timed; nothing is written to a run folder."""
+"""A short calibration: a few real steps and a small evaluation, timed; nothing is written to a run folder.
+
+A step's time is not that of the run's mean step: trajectories wait in a queue until a batch is full, and replays begin
+when their buffer has filled. So rollouts, training and replays are timed apart, and added up over the steps to come.
+"""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
 from uec_vlm.config import RunConfig
+from uec_vlm.metrics import StepReport
+from uec_vlm.objective import build_objective, due, take_batches
+from uec_vlm.objective.replay import capacity_of
 from uec_vlm.policy import save_policy
 from uec_vlm.trainer.build import build_circle, first_state, resolve
-from uec_vlm.trainer.evaluate import evaluate
-from uec_vlm.trainer.loop import train
+from uec_vlm.trainer.circle import Circle
+from uec_vlm.trainer.evaluate import HeldOut, evaluate
+from uec_vlm.trainer.loop import Turn, train
+from uec_vlm.trainer.state import TrainState
+from uec_vlm.trainer.update import Work, refreshed, update
 
 # Checkpoints hold two moments beside the weights, so writing one takes about three times as long as the weights.
 _CHECKPOINT_PER_WEIGHTS = 3.0
 # The first step allocates and compiles, so it is not counted.
 _WARM_UP = 1
+# A queue may fill slowly: at most this many times the steps asked for, until an update has been timed.
+_PATIENCE = 4
+_IMPORTS = "import uec_vlm.trainer.run"
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Measured on this machine with this configuration.
+    """Measured on this machine with this configuration; times in seconds.
 
-    steps: timed. step: seconds of one, checkpoint and evaluation apart. build: seconds until the first step.
-    answer: seconds of one evaluated completion. save: seconds of a checkpoint. completion_tokens: mean length;
-    longest_completion: of the whole steps; extra_tokens: of a step's extra rollouts.
+    steps: timed. step: of one, training and replay apart. trained: trajectories that a step gives to training;
+    trajectory: of training on one. admitted: trajectories that a step gives to the replay buffer; replayed: of training
+    on one again. imports, build: until the first evaluation. answer: of one evaluated
+    completion. save: of a checkpoint. completion_tokens: mean length; longest_completion: of the whole steps;
+    extra_tokens: of a step's extra rollouts.
     """
 
     steps: int
     step: float
+    trained: float
+    trajectory: float
+    admitted: float
+    replayed: float
+    imports: float
     build: float
     answer: float
     save: float
@@ -39,50 +62,129 @@ class Pace:
     extra_tokens: float
 
     def seconds(self, config: RunConfig) -> float:
-        """The whole run: building, evaluations, steps, checkpoints, and the test split twice."""
-        settings, steps, every = config.evaluate, config.run.steps, config.evaluate.every
+        """The whole run but for its report: beginning, evaluations with controls, steps, replays, checkpoints."""
+        steps, every = config.run.steps, config.evaluate.every
+        training = steps * (self.step + self.trained * self.trajectory)
+        training += replayed_trajectories(config, self.admitted) * self.replayed
         validations = 1 + (steps // every if every else 0) + (1 if not every or steps % every else 0)
-        problems = settings.validation_problems * settings.validation_samples * validations
-        if config.data.test is not None:
-            count = settings.test_problems or getattr(config.data.test, "count", None) or 0
-            problems += 2 * count * settings.test_samples
         saves = validations + (steps // config.checkpoint.every if config.checkpoint.every else 0)
-        return self.build + steps * self.step + problems * self.answer + saves * self.save
+        around = self.imports + self.build + saves * self.save
+        return around + training + evaluated_completions(config, validations) * self.answer
+
+
+def evaluated_completions(config: RunConfig, validations: int) -> int:
+    """Completions of all evaluations: validation, the test split twice, and the controls beside them."""
+    settings, steps = config.evaluate, config.run.steps
+    controlled = 1 + (0 if config.data.test is not None else 1)
+    if settings.controls_every and settings.every:
+        both = [
+            step for step in range(settings.every, steps + 1, settings.every) if step % settings.controls_every == 0
+        ]
+        controlled = 1 + len(both)
+    count = settings.validation_problems * settings.validation_samples
+    completions = count * (validations + controlled * len(settings.controls))
+    if config.data.test is not None:
+        problems = settings.test_problems or getattr(config.data.test, "count", None) or 0
+        completions += 2 * (1 + len(settings.controls)) * problems * settings.test_samples
+    return completions
+
+
+def replayed_trajectories(config: RunConfig, admitted: float) -> float:
+    """Trajectories of all replays of a run whose every step admits `admitted` to the buffer."""
+    objective = build_objective(config.objective)
+    if not objective.replays:
+        return 0.0
+    settings, unit = objective.replay_settings, config.rollout.prompts_per_step * config.rollout.completions_per_prompt
+    capacity = capacity_of(unit=unit, settings=settings)
+    lives = [settings.max_reuse * settings.every] if settings.max_reuse is not None else []
+    lives += [settings.max_age] if settings.max_age is not None else []
+    most = min([float(capacity), *(admitted * steps for steps in lives)])
+    held = total = 0.0
+    for step in range(config.run.steps):
+        held = min(most, held + admitted)
+        if due(step, settings):
+            total += held if held >= capacity else take_batches(int(held), unit)
+    return total
 
 
 def calibrate(config: RunConfig, *, steps: int) -> Pace:
     """Turn the circle of the configuration `steps` + 1 times. The policy in memory is trained and thrown away."""
     config = resolve(config)
+    imports = _clocked(lambda: subprocess.run([sys.executable, "-c", _IMPORTS], check=True, capture_output=True))
     begun = time.perf_counter()
     circle, splits = build_circle(config)
-    built = time.perf_counter() - begun
-    held_out = splits.validation
-    settings = replace(held_out.settings, samples=min(2, held_out.settings.samples))
+    build = time.perf_counter() - begun
+    answer = _evaluated(circle, splits.validation)
+    turns = _turned(circle, steps)
+    timed = [turn.report.row() for turn in turns[_WARM_UP:]]
+    rows = [turn.report.row() for turn in turns]
+    new = [row.get("update/trajectories_regular", 0) + row.get("update/trajectories_extra", 0) for row in timed]
+    state = turns[-1].state
+    lengths = [len(j.rollout.completion_ids) for t in turns for chosen in t.chosen for j in chosen.group.judged]
+    return Pace(
+        steps=len(timed),
+        step=mean(_phase(row, "step") - _phase(row, "update") - _phase(row, "replay") for row in timed),
+        trained=mean(row.get("select/kept_regular", 0) + row.get("select/kept_extra", 0) for row in rows),
+        trajectory=sum(_phase(row, "update") for row in timed) / max(1.0, sum(new)),
+        admitted=max(row.get("replay/size", 0) for row in rows) / len(rows),
+        replayed=_replayed(circle, state),
+        imports=imports,
+        build=build,
+        answer=answer,
+        save=_saved(circle),
+        completion_tokens=mean(row["rollout/completion_length"] for row in timed),
+        longest_completion=max(lengths, default=1),
+        extra_tokens=mean(row.get("explore/tokens", 0.0) for row in timed),
+    )
+
+
+def _turned(circle: Circle, steps: int) -> list[Turn]:
+    """So many steps after the first, and more until one of them has trained."""
+    turns: list[Turn] = []
+    for turn in train(circle, first_state(), last_step=_WARM_UP + _PATIENCE * steps):
+        turns.append(turn)
+        updated = any("time/update" in one.report.row() for one in turns[_WARM_UP:])
+        if len(turns) >= _WARM_UP + steps and updated:
+            break
+    return turns
+
+
+def _evaluated(circle: Circle, held_out: HeldOut) -> float:
+    """Seconds of one completion of an evaluation."""
+    settings = replace(held_out.settings, samples=min(2, held_out.settings.samples), controls=())
     few = held_out.samples[: min(64, len(held_out.samples))]
     begun = time.perf_counter()
     evaluate(few, settings, step=0, engine=circle.engine, render=circle.render, judge=circle.judge)
-    answer = (time.perf_counter() - begun) / (len(few) * settings.samples)
-    seconds, lengths, extra, longest = [], [], [], 1
+    return (time.perf_counter() - begun) / (len(few) * settings.samples)
+
+
+def _replayed(circle: Circle, state: TrainState) -> float:
+    """Seconds of training once more on one trajectory of the replay buffer; 0 where it holds none."""
+    held = list(state.replay.trajectories)
+    if not held:
+        return 0.0
     begun = time.perf_counter()
-    for turn in train(circle, first_state(), last_step=_WARM_UP + steps):
-        seconds.append(time.perf_counter() - begun)
-        row = turn.report.row()
-        lengths.append(row["rollout/completion_length"])
-        extra.append(row.get("explore/tokens", 0.0))
-        longest = max(longest, *(len(j.rollout.completion_ids) for chosen in turn.chosen for j in chosen.group.judged))
-        begun = time.perf_counter()
+    if circle.objective.replay_settings.old_logprobs == "recomputed":
+        held, _ = refreshed(circle, held)
+    update(circle, Work(held, "replay", state.step, state.optimizer_steps, state.controller), StepReport())
+    return (time.perf_counter() - begun) / len(held)
+
+
+def _saved(circle: Circle) -> float:
+    """Seconds of a checkpoint."""
     with tempfile.TemporaryDirectory() as folder:
         for number in range(2):  # the first time imports what writing needs
             begun = time.perf_counter()
             save_policy(circle.policy, Path(folder) / str(number))
-            save = _CHECKPOINT_PER_WEIGHTS * (time.perf_counter() - begun)
-    return Pace(
-        steps=steps,
-        step=mean(seconds[_WARM_UP:]),
-        build=built,
-        answer=answer,
-        save=save,
-        completion_tokens=mean(lengths),
-        longest_completion=longest,
-        extra_tokens=mean(extra),
-    )
+            seconds = time.perf_counter() - begun
+    return _CHECKPOINT_PER_WEIGHTS * seconds
+
+
+def _phase(row: Mapping[str, float], name: str) -> float:
+    return row.get(f"time/{name}", 0.0)
+
+
+def _clocked(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun

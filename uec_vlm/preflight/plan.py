@@ -98,9 +98,10 @@ class Plan:
             console.print(line, highlight=False, soft_wrap=True)
         console.print(self._memory_table())
         if self.pace is not None and self.seconds is not None:
+            rollouts, training = self.pace.step, self.pace.trained * self.pace.trajectory
             console.print(
-                f"time: {self.pace.step:.2f} s a step (measured on {self.pace.steps}), {_hours(self.seconds)} in all, "
-                f"{self.pace.completion_tokens:.0f} tokens a completion",
+                f"time: a step has {rollouts:.2f} s of rollouts and {training:.2f} s of training (measured on "
+                f"{self.pace.steps}), {_hours(self.seconds)} in all; {self.pace.completion_tokens:.0f} tokens a reply",
                 highlight=False, soft_wrap=True,
             )  # fmt: skip
         for note in self.notes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,14 @@ from uec_vlm.cli import app
 from uec_vlm.config import RunConfig, load_config
 from uec_vlm.policy import LoraSettings, load_policy
 from uec_vlm.policy import load_config as load_model_config
-from uec_vlm.preflight.calibrate import Pace
+from uec_vlm.preflight.calibrate import Pace, replayed_trajectories
 from uec_vlm.preflight.memory import LAYOUTS, predict_memory, saved_by_layer, shape_of, trainable_weights
 from uec_vlm.preflight.plan import Prompts, largest_load
 
 TinyModel = Callable[[str], Path]
 ROOT = Path(__file__).resolve().parents[3]
 QUICKSTART = ROOT / "configs" / "quickstart.yaml"
+NOTHING = {field.name: 0 for field in fields(Pace)}
 
 
 def config_with(**sections: dict[str, Any]) -> RunConfig:
@@ -84,7 +85,7 @@ def test_the_largest_micro_batch_fills_its_budget() -> None:
     assert (largest_load(tight, prompts).prompts, largest_load(tight, prompts).completions) == (1, 2)
     roomy = config.model_copy(update={"update": config.update.model_copy(update={"micro_batch_tokens": 10**6})})
     assert largest_load(roomy, prompts).completions == 60, "no more than an optimizer step has"
-    pace = Pace(1, 1.0, 0.0, 0.0, 0.0, completion_tokens=20.0, longest_completion=40, extra_tokens=0.0)
+    pace = a_pace(completion_tokens=20.0, longest_completion=40)
     assert largest_load(config, prompts, pace).completion_tokens == 40
 
 
@@ -146,16 +147,45 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
 
 
 def test_a_calibration_gives_the_time_of_a_run() -> None:
-    own = ["rollout.prompts_per_step=4", "update.sequences_per_optimizer_step=20", "rollout.max_new_tokens=16"]
-    evaluate = ["evaluate.validation_problems=4", "objective.exploration.completions=2", "--calibrate", "1"]
+    own = ["rollout.prompts_per_step=4", "update.sequences_per_optimizer_step=20", "rollout.max_new_tokens=48"]
+    evaluate = ["evaluate.validation_problems=4", "objective.exploration.completions=2"]
+    evaluate += ["objective.accumulate=false", "--calibrate", "1"]
     result = CliRunner().invoke(app, ["plan", str(QUICKSTART), *own, *evaluate, "--processes", "1", "--json"])
     assert result.exit_code == 0, result.output
     told = json.loads(result.output)
     pace = told["pace"]
-    assert pace["steps"] == 1 and 0 < pace["completion_tokens"] <= 16 and pace["longest_completion"] <= 16
-    # 40 steps; validation at 0, 20 and 40 on 4 x 2; test twice on 204 x 4; three saves at most.
-    expected = pace["build"] + 40 * pace["step"] + (3 * 8 + 2 * 204 * 4) * pace["answer"] + 3 * pace["save"]
-    assert told["seconds"] == pytest.approx(expected)
+    assert 1 <= pace["steps"] <= 4 and 0 < pace["completion_tokens"] <= 48 and pace["longest_completion"] <= 48
+    assert pace["trajectory"] > 0 < pace["imports"]
+    config = config_with(
+        rollout={"prompts_per_step": 4}, update={"sequences_per_optimizer_step": 20},
+        evaluate={"validation_problems": 4}, objective={"exploration": {"completions": 2}},
+    )  # fmt: skip
+    assert told["seconds"] == pytest.approx(Pace(**pace).seconds(config))
+
+
+def a_pace(**measured: Any) -> Pace:
+    return Pace(**{**NOTHING, **measured})
+
+
+def test_the_time_of_a_run_by_hand() -> None:
+    # 40 steps; validation at 0, 20 and 40 on 4 x 2, with a wrong picture at 0; test twice on 204 x 4, both with one.
+    config = config_with(evaluate={"validation_problems": 4})
+    assert a_pace(answer=1.0).seconds(config) == 4 * 8 + 4 * 204 * 4
+    assert a_pace(step=2.0, trained=50.0, trajectory=0.1).seconds(config) == pytest.approx(40 * (2 + 5))
+    assert a_pace(imports=5.0, build=3.0, save=1.0).seconds(config) == 5 + 3 + 3
+    every = config_with(evaluate={"validation_problems": 4, "every": 10, "controls_every": 20})
+    assert a_pace(answer=1.0).seconds(every) == (5 + 3) * 8 + 4 * 204 * 4
+
+
+def test_replays_begin_when_the_buffer_has_filled() -> None:
+    # A unit is 24 x 5 = 120, the buffer holds 240, a replay is due in steps 5, 10, ... 40.
+    config = config_with(run={"steps": 40})
+    assert replayed_trajectories(config, 0.0) == 0
+    assert replayed_trajectories(config, 240.0) == 8 * 240
+    # 13 a step: 120 in steps 10 (130) and 15 (195), then 240 at most: a trajectory lives for 4 replays, 20 steps.
+    assert replayed_trajectories(config, 13.0) == 2 * 120 + 5 * 240
+    assert replayed_trajectories(config, 5.0) == 0, "it never holds 120"
+    assert replayed_trajectories(config_with(objective={"replay": {"name": "none"}}), 13.0) == 0
 
 
 def test_every_tiny_family_can_be_planned(tiny_model: TinyModel) -> None:
