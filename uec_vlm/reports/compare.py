@@ -42,6 +42,10 @@ METRICS = (
 )
 _ROLES = ("accent", "warm", "cool", "ochre", "plum", "ink")
 _POINTS = 80
+_FEW = 12
+"""Curves of so many points show them."""
+_NEAR = 0.1
+"""Evaluations that far from a budget, as a share of it, count as being at it."""
 # Settings that do not make two runs different configurations.
 _APART = ("run.seed", "run.name", "run.dir", "run.trackers", "checkpoint", "log")
 
@@ -81,8 +85,17 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
 
 def on_axis(run: Run, metric: str, axis: str) -> pd.Series:
     """A metric of a run over what it had cost until then (see `AXES`)."""
-    series, costs = run.series(metric), _cost_by_step(run, axis)
+    series, costs = _series(run, metric), _cost_by_step(run, axis)
+    series = series[[step in costs.index for step in series.index]]
     return pd.Series(series.to_numpy(), index=[costs.loc[step] for step in series.index], dtype=float)
+
+
+def _series(run: Run, metric: str) -> pd.Series:
+    """A metric by step; validation accuracy from the evaluations, since the last one is in no step's row."""
+    if metric != "eval/pass@1":
+        return run.series(metric)
+    rows = run.of_split("validation")
+    return pd.Series({row["step"]: float(np.mean(accuracies(row))) for row in rows}, dtype=float)
 
 
 def spread(group: Group, metric: str, axis: str = "steps") -> pd.DataFrame:
@@ -113,10 +126,11 @@ def comparison_figures(groups: Sequence[Group], axis: str = "steps") -> dict[str
 def paired(groups: Sequence[Group]) -> pd.DataFrame:
     """Every later group against the first: accuracy on the same problems, its difference with a 95 % interval.
 
-    Validation is compared at equal steps, tokens and updates: each run's last evaluation within what the cheapest run
-    cost in all. Test, which is evaluated once, is compared at the end. Runs pair by seed where the groups share seeds,
-    and problems always pair; the interval is a bootstrap over problems of the difference averaged over seeds, so it
-    does not cover the choice of seeds: `seeds_low` and `seeds_high` are the lowest and highest difference of a seed.
+    Validation is compared at equal steps, tokens and updates: each run's last evaluation at what the cheapest run cost
+    in all, or a tenth from it; without one there is no row. Test, which is evaluated once, is compared at the end. Runs
+    pair by seed where the groups share seeds, and problems always pair; the interval is a bootstrap over problems of
+    the difference averaged over seeds, so it does not cover the choice of seeds: `seeds_low` and `seeds_high` are the
+    lowest and highest difference of a seed.
     """
     rows = []
     for other in groups[1:]:
@@ -215,8 +229,9 @@ def _evaluation(run: Run, split: str, axis: str, budget: float) -> Mapping[str, 
     if axis == "end":
         return rows[-1] if len(rows) > 1 else None
     costs = _cost_by_step(run, axis)
-    within = [row for row in rows if row["step"] in costs.index and costs.loc[row["step"]] <= budget]
-    return within[-1] if within else None
+    low, high = (1 - _NEAR) * budget, (1 + _NEAR) * budget
+    near = [row for row in rows if row["step"] in costs.index and low <= costs.loc[row["step"]] <= high]
+    return near[-1] if near else None
 
 
 def _least_cost(runs: Sequence[Run], axis: str) -> float:
@@ -245,7 +260,8 @@ def _figure(metric: str, groups: Sequence[Group], tables: Sequence[pd.DataFrame]
                 name=group.label, meta={"role": role},
             )  # fmt: skip
         figure.add_scatter(
-            x=x, y=list(table["mean"]), mode="lines", name=f"{group.label} ({len(group.runs)})",
+            x=x, y=list(table["mean"]), mode="lines" if len(x) > _FEW else "lines+markers",
+            name=f"{group.label} ({len(group.runs)})",
             line={"color": ROLES[role], "width": 2}, meta={"role": role},
         )  # fmt: skip
     return figure

@@ -86,11 +86,27 @@ def test_differences_are_paired_and_at_equal_cost(paths: list[Path]) -> None:
     assert (end["seeds_low"], end["seeds_high"]) == pytest.approx((0.25, 0.25))
 
 
+def test_a_run_that_was_not_evaluated_near_the_budget_is_not_compared_there(tmp_path: Path) -> None:
+    made = []
+    for algorithm, tokens in (("grpo", 1000), ("dapo", 3000), ("uec", 1020)):
+        run = make_run(tmp_path / algorithm, steps=4, algorithm=algorithm, rollout__sampled_tokens=tokens)
+        for step in (0, 4):
+            evaluated(run, step, [step // 2, 2])
+        made.append(run.path)
+    table = paired(load_groups(made))
+    # DAPO's evaluation of step 0 is not what it reached with GRPO's 4 000 tokens; UEC's of 4 080 is near enough.
+    at_tokens = table[table["at equal"] == "tokens"]
+    assert list(at_tokens["other"]) == ["uec"] and at_tokens["difference"].iloc[0] == 0.0
+    assert set(table[table["at equal"] == "steps"]["other"]) == {"dapo", "uec"}
+
+
 def test_the_page_has_a_figure_for_each_axis_and_the_numbers(paths: list[Path]) -> None:
     groups = load_groups(paths)
-    assert {"eval/pass@1", "rollout/entropy"} - set(comparison_figures(groups)) == {"eval/pass@1"}, (
-        "not in metrics here"
-    )
+    drawn = comparison_figures(groups)
+    assert {"eval/pass@1", "rollout/entropy"} <= set(drawn)
+    # Means over two seeds of (step // 2 + ...) / 4 and 2 / 4, from the evaluations; three points are shown as points.
+    assert list(drawn["eval/pass@1"].data[1].y) == pytest.approx([0.25, 0.375, 0.5])
+    assert drawn["eval/pass@1"].data[1].mode == "lines+markers"
     html = render_comparison(groups)
     for axis in ("steps", "tokens", "updates"):
         assert f'data-figure="{axis}/rollout/entropy"' in html
