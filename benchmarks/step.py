@@ -14,7 +14,6 @@ import argparse
 import itertools
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -101,38 +100,6 @@ def our_steps(
     )
 
 
-class TrlSteps:
-    """TRL's own training loop, held between steps: it runs in a thread that waits for `next` after every step."""
-
-    def __init__(self, trainer: Any) -> None:
-        """Nothing runs until the first `next`."""
-        from transformers import TrainerCallback
-
-        self._go, self._done = threading.Semaphore(0), threading.Semaphore(0)
-        steps = self
-
-        class Hold(TrainerCallback):
-            def on_step_end(self, *arguments: Any, **_: Any) -> None:
-                steps._done.release()
-                steps._go.acquire()
-
-        trainer.add_callback(Hold())
-        self._thread = threading.Thread(target=self._run, args=(trainer,), daemon=True)
-        self._started = False
-
-    def _run(self, trainer: Any) -> None:
-        self._go.acquire()
-        trainer.train()
-        self._done.release()
-
-    def __next__(self) -> None:
-        if not self._started:
-            self._thread.start()
-            self._started = True
-        self._go.release()
-        self._done.acquire()
-
-
 def time_turns(sides: dict[str, Callable[[], object]], runs: int) -> dict[str, list[float]]:
     """Seconds of `runs` steps of every side in turn, after one that is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
@@ -142,6 +109,35 @@ def time_turns(sides: dict[str, Callable[[], object]], runs: int) -> dict[str, l
         if turn:
             seconds[name].append(time.perf_counter() - start)
     return seconds
+
+
+def time_between(trainer: Any, step: Callable[[], object], runs: int) -> tuple[list[float], list[float]]:
+    """Seconds of TRL's own steps and of `step`, which is called after each of them, but for the first of both.
+
+    Both run in one thread: a second one would have processor threads of its own, which then sleep between the parallel
+    parts of every operation, on both sides.
+    """
+    from transformers import TrainerCallback
+
+    theirs: list[float] = []
+    ours: list[float] = []
+
+    class Between(TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, *arguments: Any, **_: Any) -> None:
+            self.start = time.perf_counter()
+
+        def on_step_end(self, *arguments: Any, **_: Any) -> None:
+            theirs.append(time.perf_counter() - self.start)
+            begun = time.perf_counter()
+            step()
+            ours.append(time.perf_counter() - begun)
+            self.start = time.perf_counter()
+
+    trainer.add_callback(Between())
+    trainer.train()
+    if len(theirs) != runs + 1:
+        raise RuntimeError(f"TRL made {len(theirs)} steps, {runs + 1} were asked for")
+    return theirs[1:], ours[1:]
 
 
 def difference_of(folder: Path, samples: Sequence[Sample], case: Case, trainer: Any) -> float:
@@ -163,14 +159,11 @@ def against_trl(case: Case, runs: int) -> Row:
         turns, phases = our_steps(folder, samples, case, "grpo", runs + 1), []
         trainer = grpo_trainer(
             folder, samples, prompts=case.prompts, completions=case.completions, max_new_tokens=NEW_TOKENS,
-            reward=even, steps=runs + 2,
+            reward=even, steps=runs + 1,
         )  # fmt: skip
         difference = difference_of(folder, samples[: case.prompts], case, trainer)
-        theirs = TrlSteps(trainer)
-        seconds = time_turns(
-            {"trl": lambda: next(theirs), "uec": lambda: phases.append(next(turns).report.row())}, runs
-        )
-    ours, peers = statistics.median(seconds["uec"]), statistics.median(seconds["trl"])
+        theirs, own = time_between(trainer, lambda: phases.append(next(turns).report.row()), runs)
+    ours, peers = statistics.median(own), statistics.median(theirs)
     return {
         "prompts x completions": f"{case.prompts} x {case.completions}",
         "image tokens": case.image_tokens,
@@ -232,7 +225,8 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = [against_trl(case, arguments.runs) for case in CASES]
     print(markdown(rows), "\n")
-    algorithms = uec_against_grpo(CASES[0], arguments.runs)
+    # UEC updates every few steps only: more of them.
+    algorithms = uec_against_grpo(CASES[0], 4 * arguments.runs)
     print(markdown(algorithms))
     settings = {"model": TINY.name, "new tokens": NEW_TOKENS, "runs": arguments.runs, "UEC against GRPO": algorithms}
     save_results("step", rows, settings=settings)
