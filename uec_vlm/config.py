@@ -47,13 +47,18 @@ class LoraSection(Section):
 
 
 class ModelSection(Section):
-    """Which checkpoint folder (or Hub id) is trained, and how it is held in memory."""
+    """Which checkpoint folder (or Hub id) is trained, and how it is held in memory.
+
+    picture_mib: where the vision tower is not trained, what it made of the pictures used last is kept, in at most so
+    much memory of the device (0: it is asked every time).
+    """
 
     path: str = STARTER
     dtype: Literal["float32", "bfloat16"] = "float32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     freeze_vision: bool = False
+    picture_mib: Count = 512
     gradient_checkpointing: bool = False
     lora: LoraSection | None = None
 

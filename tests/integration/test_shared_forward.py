@@ -115,6 +115,26 @@ def test_it_is_for_steps_that_train_on_all_they_scored(tiny_model: TinyModel) ->
     assert not keeps_forward(tiny_circle(folder, "grpo", model=checkpointed, update=WHOLE))
 
 
+@pytest.mark.parametrize("algorithm", ["grpo", "uec"])
+def test_a_frozen_tower_sees_each_picture_once_for_sampler_policy_and_reference(
+    algorithm: str, tiny_model: TinyModel
+) -> None:
+    folder = tiny_model("qwen2_5_vl")
+    runs = []
+    for mib in (64, 0):
+        model = {"path": str(folder), "freeze_vision": True, "picture_mib": mib}
+        circle = tiny_circle(folder, algorithm, model=model, log={"realised_dh_every": 0})
+        tower = circle.policy.model.model.visual
+        assert circle.reference is not None and circle.reference.policy.model.model.visual is tower
+        seen: list[int] = []
+        tower.register_forward_pre_hook(lambda _, args, seen=seen: seen.append(len(args[0])))
+        runs.append((seen, run(circle, steps=3)[0]))
+    (once, rows), (often, others) = runs
+    assert len(once) == 3 * 4 and sum(once) < 0.5 * sum(often)  # 4 prompts a step
+    assert rows[0]["rollout/entropy"] == pytest.approx(others[0]["rollout/entropy"], abs=1e-5)
+    assert rows[0]["rollout/accuracy"] == others[0]["rollout/accuracy"]
+
+
 def _scored(count: int) -> tuple[list[Rollout], TokenScores, KeptForward]:
     prompt = bare_prompt("p", 3)
     ids = [torch.arange(length) for length in range(1, count + 1)]

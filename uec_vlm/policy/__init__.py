@@ -15,7 +15,7 @@ from uec_vlm.policy.load import (
     load_reader,
     save_policy,
 )
-from uec_vlm.policy.model import Policy
+from uec_vlm.policy.model import Policy, sharing_tower
 from uec_vlm.policy.prefix import Prefix, expand, prefill
 from uec_vlm.policy.score import score, score_padded
 from uec_vlm.policy.served import save_untied
@@ -38,4 +38,5 @@ __all__ = [
     "save_untied",
     "score",
     "score_padded",
+    "sharing_tower",
 ]

@@ -26,15 +26,18 @@ def run_backbone(
     cache: Any = None,
     pixel_values: Float[Tensor, "N D"] | None = None,
     grid: Int[Tensor, "I 3"] | None = None,
+    features: Any = None,
 ) -> Float[Tensor, "B S H"]:
     """Hidden states after the last norm.
 
     mask: True on real tokens, over the cached and the new ones ("B K"); or who attends to whom, as the attention takes
     it ("B 1 S S"). positions: always explicit, with the rows of the
     family; the model's own state (`rope_deltas`) is neither read nor written. cache: is extended in place; None keeps
-    nothing.
+    nothing. features: what the tower made of the pictures, where it need not be asked again.
     """
     arguments: dict[str, Any] = {} if pixel_values is None else {"pixel_values": pixel_values, "image_grid_thw": grid}
+    if features is not None:
+        arguments = {"mm_encoder_outputs": {"image": features}}
     output = backbone_of(model)(
         input_ids=token_ids,
         attention_mask=mask.long() if mask.ndim == 2 else mask,

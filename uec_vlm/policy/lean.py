@@ -119,7 +119,9 @@ def _read(policy: Policy, text: Any, batch: CompletionBatch) -> tuple[_Tokens, T
     states = text.embed_tokens(ids)
     if rows.pixel_values is None:
         return tokens, states, []
-    seen = backbone_of(policy.model).get_image_features(rows.pixel_values, rows.grid, return_dict=True)
+    seen: Any = rows.features
+    if seen is None:
+        seen = backbone_of(policy.model).get_image_features(rows.pixel_values, rows.grid, return_dict=True)
     features = torch.cat(tuple(seen.pooler_output)).to(states.dtype)
     deep = [torch.cat(tuple(level)) for level in getattr(seen, "deepstack_features", None) or []]
     return tokens, states.index_copy(0, tokens.pictured, features), deep

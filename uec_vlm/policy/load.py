@@ -17,6 +17,7 @@ from uec_vlm.policy.families import FAMILIES, REFUSED
 from uec_vlm.policy.forward import backbone_of
 from uec_vlm.policy.model import Policy
 from uec_vlm.policy.patches import embed_patches_by_product
+from uec_vlm.policy.pictures import PictureStore
 
 # Every linear layer of the language model; the vision tower, the head and routed experts stay as they are.
 ADAPTED_LAYERS = r"^(?!.*(?:visual|\.experts)).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)$"
@@ -74,12 +75,14 @@ def load_policy(
     max_pixels: int | None = None,
     gradient_checkpointing: bool = False,
     lora: LoraSettings | None = None,
+    picture_mib: int = 0,
 ) -> Policy:
     """Load a folder (or a Hub name) of a supported family.
 
     min_pixels, max_pixels: limits of a picture's area after resizing; None keeps what the checkpoint's processor says.
-    freeze_vision: the vision tower, its merger included, gets no gradient. Raises ModelError with the reason and the
-    remedy.
+    freeze_vision: the vision tower, its merger included, gets no gradient. picture_mib: features of pictures that a
+    tower without gradient made, kept in memory so that it is asked once (0: every time). Raises ModelError with the
+    reason and the remedy.
     """
     config = load_config(path)
     family = FAMILIES[config.model_type]
@@ -104,6 +107,7 @@ def load_policy(
         end_ids=_end_ids(getattr(model, "generation_config", None), tokenizer, path),
         pad_id=_pad_id(tokenizer, path),
         family=config.model_type,
+        pictures=PictureStore(picture_mib * 2**20) if picture_mib and family.sees else None,
     )
 
 

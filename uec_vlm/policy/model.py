@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from uec_vlm.policy.families import FAMILIES, Family
-from uec_vlm.policy.forward import apply_head, run_backbone
+from uec_vlm.policy.forward import apply_head, backbone_of, run_backbone
+from uec_vlm.policy.pictures import PictureStore
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Policy:
     processor: the Hugging Face processor, None for a text-only family. tokenizer: always there.
     banned_ids: vision and placeholder tokens; never sampled, and renormalised away in `score`.
     end_ids: tokens that end a completion. pad_id: fills up rows, is never read.
-    family: the key in `FAMILIES`.
+    family: the key in `FAMILIES`. pictures: keeps what a frozen tower made of them; None asks the tower every time.
     """
 
     model: nn.Module = field(repr=False)
@@ -33,6 +34,7 @@ class Policy:
     end_ids: tuple[int, ...]
     pad_id: int
     family: str
+    pictures: PictureStore | None = field(default=None, repr=False, compare=False)
 
     @property
     def traits(self) -> Family:
@@ -77,6 +79,14 @@ class Policy:
     def logits(self, hidden: Float[Tensor, "M H"]) -> Float[Tensor, "M V"]:
         """Apply the language-model head."""
         return apply_head(self.model, hidden)
+
+
+def sharing_tower(policy: Policy, other: Policy) -> Policy:
+    """The policy with the vision tower of another one, which has the same weights, and what is kept of its pictures."""
+    if not policy.traits.sees:
+        return policy
+    backbone_of(policy.model).visual = backbone_of(other.model).visual
+    return replace(policy, pictures=other.pictures)
 
 
 def text_positions(family: Family, positions: Int[Tensor, "B S"]) -> Tensor:

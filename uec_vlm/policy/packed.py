@@ -37,6 +37,7 @@ def packed_states(policy: Policy, batch: CompletionBatch) -> Float[Tensor, "B T 
         positions=rows.positions - shift,
         pixel_values=rows.pixel_values,
         grid=rows.grid,
+        features=rows.features,
     )
     return hidden[batch.prompt_index.to(policy.device).unsqueeze(1), plan.places.to(policy.device)]
 

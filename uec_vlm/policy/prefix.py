@@ -12,6 +12,7 @@ from torch import Tensor
 
 from uec_vlm.policy.forward import backbone_of, drops_cache, run_backbone
 from uec_vlm.policy.model import Policy
+from uec_vlm.policy.pictures import Features
 from uec_vlm.records import Prompt
 
 
@@ -33,7 +34,10 @@ class Prefix:
 
 @dataclass(frozen=True)
 class PaddedRows:
-    """Rows of tokens with their pictures, as the model takes them. Padding is on the right."""
+    """Rows of tokens with their pictures, as the model takes them. Padding is on the right.
+
+    features: of the pictures, where the tower need not be asked again.
+    """
 
     token_ids: Int[Tensor, "P L"]
     mask: Bool[Tensor, "P L"]
@@ -41,6 +45,7 @@ class PaddedRows:
     next_position: Int[Tensor, " P"]
     pixel_values: Float[Tensor, "N D"] | None
     grid: Int[Tensor, "I 3"] | None
+    features: Features | None
 
 
 def pad_rows(policy: Policy, prompts: Sequence[Prompt], tails: Sequence[Tensor] | None = None) -> PaddedRows:
@@ -61,7 +66,8 @@ def pad_rows(policy: Policy, prompts: Sequence[Prompt], tails: Sequence[Tensor] 
         grid = torch.cat([prompt.image_grid_thw for prompt in pictured]).to(device)
         image_mask = token_ids == cast(Any, backbone_of(policy.model)).config.image_token_id
     positions, next_position = policy.traits.positions(backbone_of(policy.model), token_ids, mask, image_mask, grid)
-    return PaddedRows(token_ids, mask, positions, next_position, pixel_values, grid)
+    features = policy.pictures(policy.model, prompts) if policy.pictures is not None else None
+    return PaddedRows(token_ids, mask, positions, next_position, pixel_values, grid, features)
 
 
 def prefill(policy: Policy, prompts: Sequence[Prompt]) -> Prefix:
@@ -85,6 +91,7 @@ def prefill(policy: Policy, prompts: Sequence[Prompt]) -> Prefix:
         cache=cache,
         pixel_values=rows.pixel_values,
         grid=rows.grid,
+        features=rows.features,
     )
     last = rows.mask.sum(-1) - 1
     return Prefix(cache, rows.mask, hidden[torch.arange(len(prompts), device=hidden.device), last], rows.next_position)

@@ -124,6 +124,7 @@ def _predicting_states_padded(policy: Policy, batch: CompletionBatch) -> Float[T
         positions=rows.positions,
         pixel_values=rows.pixel_values,
         grid=rows.grid,
+        features=rows.features,
     )
     starts = torch.tensor([len(prompt.token_ids) - 1 for prompt in prompts], device=hidden.device)
     place = starts.unsqueeze(1) + torch.arange(batch.completion_ids.shape[1], device=hidden.device)

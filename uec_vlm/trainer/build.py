@@ -28,7 +28,7 @@ from uec_vlm.errors import ConfigError, DataError, PromptError
 from uec_vlm.geosynth import ProblemSet
 from uec_vlm.geosynth.asset import starter_folder
 from uec_vlm.objective import ControllerState, PromptHistory, ReplayBuffer, build_objective, resolved
-from uec_vlm.policy import LoraSettings, Policy, Reader, load_policy, prefill
+from uec_vlm.policy import LoraSettings, Policy, Reader, load_policy, prefill, sharing_tower
 from uec_vlm.records import Judged, Prompt, Rollout, Sample
 from uec_vlm.rollouts import ENGINES, RolloutEngine, SamplingSettings
 from uec_vlm.trainer.circle import Circle, StepSettings
@@ -181,6 +181,7 @@ def _load(
         dtype=model.dtype,
         device=device,
         freeze_vision=model.freeze_vision,
+        picture_mib=model.picture_mib,
         attn_implementation=model.attention,
         min_pixels=prompt.min_pixels,
         max_pixels=prompt.max_pixels,
@@ -263,6 +264,8 @@ def _reference(config: RunConfig, learner: Learner) -> Scorer:
         around = learner.policy.without_adapter
         return Scorer(learner.policy, temperature, run=learner.run, together=together, around=around)
     frozen = build_policy(config.model, config.data.prompt, device=learner.policy.device)
+    if config.model.freeze_vision and learner.kind == "one":
+        frozen = sharing_tower(frozen, learner.policy)
     frozen.model.requires_grad_(False)
     return Scorer(frozen, temperature)
 
