@@ -71,25 +71,29 @@ def circle_of(specification: dict[str, Any], checkpoint: Path | None) -> Circle:
 
 
 def use_engine(engine: str) -> None:
-    """Sets what `accelerate launch` would set for this engine."""
-    if engine == "fsdp2":
+    """Sets what `accelerate launch` would set for this engine: its name, then perhaps `offload` or `bf16`."""
+    name, *parts = engine.split("_")
+    if "bf16" in parts:
+        os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16"
+    if name == "fsdp2":
         launch.start_accelerator = _fsdp2_on_cpu
-    if engine.startswith("zero"):
-        stage, _, offload = engine.removeprefix("zero").partition("_")
-        os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"
-        settings: dict[str, Any] = {"stage": int(stage), "stage3_param_persistence_threshold": 0}
-        if offload:
+    if name.startswith("zero"):
+        stage = int(name.removeprefix("zero"))
+        settings: dict[str, Any] = {"stage": stage, "stage3_param_persistence_threshold": 0}
+        if "offload" in parts:
             settings["offload_optimizer"] = {"device": "cpu"}
-        if offload and stage == "3":
+        if "offload" in parts and stage == 3:
             settings["offload_param"] = {"device": "cpu"}
         tree = {
             "train_micro_batch_size_per_gpu": 1,
             "gradient_accumulation_steps": 1,
             "zero_optimization": settings,
             "zero_force_ds_cpu_optimizer": False,
+            "bf16": {"enabled": "bf16" in parts},
         }
         path = Path(os.environ["UEC_TEST_FOLDER"]) / f"deepspeed_{os.environ.get('RANK', '0')}.json"
         path.write_text(json.dumps(tree))
+        os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"
         os.environ["ACCELERATE_DEEPSPEED_CONFIG_FILE"] = str(path)
 
 
@@ -141,6 +145,7 @@ def main(path: str) -> None:
     if "save" in specification:
         save(circle, turns[-1].state, Path(specification["save"]))
     weights = {name: value.cpu().clone() for name, value in circle.learner.weights()}
+    weights |= {name: value for name, value in gather_moments(circle.learner).items() if name.endswith(".master")}
     if circle.ranks.first:
         out = Path(specification["out"])
         save_file(weights, out.with_suffix(".safetensors"))
