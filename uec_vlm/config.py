@@ -51,6 +51,8 @@ class ModelSection(Section):
 
     picture_mib: where the vision tower is not trained, what it made of the pictures used last is kept, in at most so
     much memory of the device (0: it is asked every time).
+    quantization: nf4 holds the layers under an adapter in four bits (QLoRA). reference: a whole copy is kept beside the
+    policy where the objective needs one; offloaded keeps it in host memory and brings it to the GPU for its pass.
     """
 
     path: str = STARTER
@@ -61,6 +63,22 @@ class ModelSection(Section):
     picture_mib: Count = 512
     gradient_checkpointing: bool = False
     lora: LoraSection | None = None
+    quantization: Literal["nf4"] | None = None
+    reference: Literal["resident", "offloaded"] = "resident"
+
+    @model_validator(mode="after")
+    def _adapted(self) -> ModelSection:
+        if self.quantization is not None and self.lora is None:
+            raise ValueError(
+                f"quantization = '{self.quantization}' without an adapter: four-bit weights take no gradient, so "
+                "nothing could be trained; set model.lora, or quantization to null"
+            )
+        if self.reference == "offloaded" and self.lora is not None:
+            raise ValueError(
+                "reference = 'offloaded' with an adapter: the reference is the model with the adapter off, and there "
+                "is no copy to offload; leave reference away"
+            )
+        return self
 
 
 class GeosynthData(Section):

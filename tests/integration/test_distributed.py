@@ -193,13 +193,13 @@ def test_the_float32_weights_behind_bfloat16_ones_survive_a_resume(
     """A resume that began from the rounded weights would be another run: an update is smaller than their last place."""
     model, checkpoint = tiny_model("qwen2_5_vl"), tmp_path / "checkpoint" / "step_1"
     above = {**ABOVE, "model": {"device": "cpu", "dtype": "bfloat16"}, "update": {"learning_rate": 1e-5}}
-    whole = run(tmp_path / "whole", model, engine, 2, above=above)
+    whole = run(tmp_path / "whole", model, engine, 2, above=above, steps=2)
     assert_really(whole, engine, 2)
     exact = [value for name, value in whole.weights.items() if name.endswith(".master") or engine.startswith("fsdp2")]
     assert exact and all(value.dtype == torch.float32 for value in exact)
     assert any((value != value.bfloat16()).any() for value in exact), "nothing that rounding would lose"
     begun = run(tmp_path / "begun", model, engine, 2, above=above, steps=1, save=str(checkpoint))
-    resumed = run(tmp_path / "resumed", model, engine, 2, above=above, resume=str(checkpoint))
+    resumed = run(tmp_path / "resumed", model, engine, 2, above=above, steps=2, resume=str(checkpoint))
     assert begun.rows + resumed.rows == whole.rows
     assert begun.metrics + resumed.metrics == whole.metrics
     assert all(torch.equal(resumed.weights[name], value) for name, value in whole.weights.items())

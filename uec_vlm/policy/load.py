@@ -18,6 +18,7 @@ from uec_vlm.policy.forward import backbone_of
 from uec_vlm.policy.model import Policy
 from uec_vlm.policy.patches import embed_patches_by_product
 from uec_vlm.policy.pictures import PictureStore
+from uec_vlm.policy.quantize import dequantized, is_quantized, quantize
 
 # Every linear layer of the language model; the vision tower, the head and routed experts stay as they are.
 ADAPTED_LAYERS = r"^(?!.*(?:visual|\.experts)).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)$"
@@ -76,17 +77,21 @@ def load_policy(
     gradient_checkpointing: bool = False,
     lora: LoraSettings | None = None,
     picture_mib: int = 0,
+    quantization: Literal["nf4"] | None = None,
 ) -> Policy:
     """Load a folder (or a Hub name) of a supported family.
 
     min_pixels, max_pixels: limits of a picture's area after resizing; None keeps what the checkpoint's processor says.
     freeze_vision: the vision tower, its merger included, gets no gradient. picture_mib: features of pictures that a
-    tower without gradient made, kept in memory so that it is asked once (0: every time). Raises ModelError with the
-    reason and the remedy.
+    tower without gradient made, kept in memory so that it is asked once (0: every time). quantization: nf4 puts the
+    layers under an adapter into four bits. Raises ModelError with the reason and the remedy.
     """
     config = load_config(path)
     family = FAMILIES[config.model_type]
-    model = _load_model(path, family.sees, _dtype(dtype), attn_implementation).to(device)
+    model = _load_model(path, family.sees, _dtype(dtype), attn_implementation)
+    if quantization is not None:
+        quantize(model, ADAPTED_LAYERS, device=device)
+    model = model.to(device)
     _align(model)
     embed_patches_by_product(model)
     processor, tokenizer = _load_processor(path, family.sees)
@@ -285,7 +290,7 @@ def _merged_weights(model: Any, state_dict: dict[str, Tensor] | None) -> dict[st
     weights = state_dict if state_dict is not None else model.state_dict()
     merged: dict[str, Tensor] = {}
     for name, value in weights.items():
-        if ".lora_" in name:
+        if ".lora_" in name or ".weight." in name:  # the scales of four-bit weights stand below their name
             continue
         merged[name.removeprefix("base_model.model.").replace(".base_layer.", ".")] = value
     scales = {
@@ -297,7 +302,9 @@ def _merged_weights(model: Any, state_dict: dict[str, Tensor] | None) -> dict[st
         down, up = weights[f"{name}.lora_A.default.weight"], weights[f"{name}.lora_B.default.weight"]
         key = f"{name.removeprefix('base_model.model.')}.weight"
         update = (up.float() @ down.float()) * module.scaling["default"]
-        merged[key] = (merged[key].float() + update).to(merged[key].dtype)
+        base = module.get_base_layer()
+        whole = dequantized(base) if is_quantized(base) else merged[key]
+        merged[key] = (whole.float() + update.to(whole.device)).to(whole.dtype)
     return merged
 
 

@@ -22,11 +22,14 @@ from uec_vlm.policy import ADAPTED_LAYERS, FAMILIES
 _HEAD_CHUNK, _HEAD_COPIES = 256, 5
 # A growing cache has a third more room than it holds.
 _CACHE_ROOM = 4 / 3
+# Bytes of a four-bit weight: half a byte, a byte of scale for 64, and float32 scales of 256 of those.
+_NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a model. weights: all parameters; vision: those of the tower; adapted: in + out of each adapted layer.
+    """Sizes of a model. weights: all parameters; vision: those of the tower; adapted: in + out of each adapted layer;
+    packable: the weights of those layers.
 
     cache_width: numbers that one token adds to the cache, over all layers. config: of transformers.
     """
@@ -34,6 +37,7 @@ class Shape:
     weights: int
     vision: int
     adapted: tuple[int, ...]
+    packable: int
     cache_width: int
     layers: int
     hidden: int
@@ -87,7 +91,8 @@ class Load:
 class Memory:
     """Bytes of one process, above what importing the libraries takes.
 
-    host: the pictures of the prompts in use, and what is offloaded. On a CPU it adds to the peak.
+    host: the pictures of the prompts in use, and what is offloaded. On a CPU it adds to the peak. brought: an offloaded
+    reference during its pass, when there are gradients and no activations yet.
     """
 
     weights: int
@@ -98,12 +103,14 @@ class Memory:
     head: int
     cache: int
     host: int
+    brought: int = 0
 
     @property
     def peak(self) -> int:
         """Updates hold gradients and activations, rollouts the cache; the larger counts."""
         always = self.weights + self.reference + self.optimizer
-        return always + max(self.gradients + self.activations + self.head, self.cache)
+        work = max(self.activations + self.head, self.brought)
+        return always + max(self.gradients + work, self.cache)
 
 
 def shape_of(config: Any) -> Shape:
@@ -115,14 +122,12 @@ def shape_of(config: Any) -> Shape:
     with torch.device("meta"):
         model = loader.from_config(config)
     text = config.get_text_config()
+    adapted = [m for name, m in model.named_modules() if isinstance(m, nn.Linear) and re.match(ADAPTED_LAYERS, name)]
     return Shape(
         weights=sum(p.numel() for p in model.parameters()),
         vision=sum(p.numel() for p in model.model.visual.parameters()) if sees else 0,
-        adapted=tuple(
-            module.in_features + module.out_features
-            for name, module in model.named_modules()
-            if isinstance(module, nn.Linear) and re.match(ADAPTED_LAYERS, name)
-        ),
+        adapted=tuple(module.in_features + module.out_features for module in adapted),
+        packable=sum(module.in_features * module.out_features for module in adapted),
         cache_width=2 * text.num_hidden_layers * text.num_key_value_heads * _head_width(text),
         layers=text.num_hidden_layers,
         hidden=text.hidden_size,
@@ -159,19 +164,22 @@ def predict_memory(
 
     moments = trained * (layout.master if layout.master is not None and width == 2 else 2 * width)
     gradients, moments = trained * width // share(layout.gradients), moments // share(layout.moments)
-    copies = reference and config.model.lora is None
-    weights = shape.weights * width // share(layout.weights)
+    copy = shape.weights * width if reference and config.model.lora is None else 0
+    offloaded = copy if config.model.reference == "offloaded" else 0
+    packed = int(shape.packable * (width - _NF4)) if config.model.quantization is not None else 0
+    whole = shape.weights * width - packed
     # A layer that is cut among the processes is gathered whole while it is used.
-    gathered = shape.weights * width // shape.layers if layout.weights and processes > 1 else 0
+    gathered = whole // shape.layers if layout.weights and processes > 1 else 0
     return Memory(
-        weights=weights + gathered,
-        reference=shape.weights * width if copies else 0,
+        weights=whole // share(layout.weights) + gathered,
+        reference=copy - offloaded,
         gradients=0 if layout.host else gradients,
         optimizer=0 if layout.host else moments,
         activations=activations(shape, config.model, load) + load.prompts * load.image_numbers * width,
         head=_HEAD_CHUNK * shape.vocabulary * 4 * _HEAD_COPIES,
         cache=int(load.cached_tokens * shape.cache_width * width * _CACHE_ROOM),
-        host=load.kept_prompts * load.image_numbers * 4 + (gradients + moments if layout.host else 0),
+        host=load.kept_prompts * load.image_numbers * 4 + offloaded + (gradients + moments if layout.host else 0),
+        brought=offloaded,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,7 @@ from uec_vlm.trainer.evaluate import EvaluationSettings, HeldOut
 from uec_vlm.trainer.judging import RewardSettings, judge_rollouts
 from uec_vlm.trainer.launch import Launched, build_learner, launch
 from uec_vlm.trainer.learner import Learner
+from uec_vlm.trainer.memory import brought_to
 from uec_vlm.trainer.scoring import Scorer
 from uec_vlm.trainer.seeds import seed_for
 from uec_vlm.trainer.state import TrainState
@@ -187,6 +189,7 @@ def _load(
         max_pixels=prompt.max_pixels,
         gradient_checkpointing=model.gradient_checkpointing,
         lora=lora,
+        quantization=model.quantization,
     )
 
 
@@ -263,11 +266,13 @@ def _reference(config: RunConfig, learner: Learner) -> Scorer:
         together = learner.ranks.world > 1
         around = learner.policy.without_adapter
         return Scorer(learner.policy, temperature, run=learner.run, together=together, around=around)
-    frozen = build_policy(config.model, config.data.prompt, device=learner.policy.device)
+    device = learner.policy.device
+    offloaded = config.model.reference == "offloaded"
+    frozen = build_policy(config.model, config.data.prompt, device="cpu" if offloaded else device)
     if config.model.freeze_vision and learner.kind == "one":
         frozen = sharing_tower(frozen, learner.policy)
     frozen.model.requires_grad_(False)
-    return Scorer(frozen, temperature)
+    return Scorer(frozen, temperature, during=partial(brought_to, frozen.model, device) if offloaded else nullcontext)
 
 
 def _step_settings(config: RunConfig) -> StepSettings:

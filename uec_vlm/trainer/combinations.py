@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from uec_vlm.config import RunConfig
 from uec_vlm.errors import ConfigError
+from uec_vlm.policy import NEEDS_BITSANDBYTES, has_bitsandbytes
 from uec_vlm.trainer.learner import Kind
 
 # AdamW moves a weight by about the learning rate. Half a unit in the last place of a bfloat16 weight of 0.02 is 6e-5.
@@ -28,7 +29,8 @@ class Engine:
 
 def refuse_combination(config: RunConfig, engine: Engine) -> None:
     """ConfigError with the reason and the remedy for settings that the engine cannot train with."""
-    for reason in (_precision(config, engine), _lost_updates(config, engine), _server(config, engine)):
+    checks = (_precision, _lost_updates, _quantization, _server)
+    for reason in (check(config, engine) for check in checks):
         if reason is not None:
             raise ConfigError(reason)
 
@@ -68,6 +70,27 @@ def _lost_updates(config: RunConfig, engine: Engine) -> str | None:
             "updates are smaller than the last place of a weight and would be lost. Shard with "
             "configs/accelerate/zero2.yaml (one GPU: --num_processes 1), train an adapter (model.lora), or set "
             "model.dtype = float32."
+        )
+    return None
+
+
+def _quantization(config: RunConfig, engine: Engine) -> str | None:
+    chosen = config.model.quantization
+    if chosen is None:
+        return None
+    if not has_bitsandbytes():
+        return f"model.quantization = {chosen} {NEEDS_BITSANDBYTES}, or set model.quantization = null."
+    if engine.kind not in ("one", "ddp"):
+        return (
+            f"model.quantization = {chosen} under {engine.kind}: the engine would cut or convert packed four-bit "
+            "weights as if they were numbers. Use one process or configs/accelerate/ddp.yaml (each process then "
+            "holds the quantized model whole), or set model.quantization = null."
+        )
+    if config.rollout.engine != "hf":
+        return (
+            f"model.quantization = {chosen} with rollout.engine = {config.rollout.engine}: a server samples with "
+            "other weights than the four-bit ones that are trained over. Set rollout.engine = hf, or "
+            "model.quantization = null."
         )
     return None
 

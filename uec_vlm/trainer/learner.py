@@ -16,7 +16,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from uec_vlm.policy import Policy
+from uec_vlm.policy import Policy, count_of
 from uec_vlm.trainer.ranks import Ranks
 
 T = TypeVar("T")
@@ -128,7 +128,7 @@ class Learner:
     @property
     def weight_count(self) -> int:
         """Parameters of the whole model."""
-        return sum(int(getattr(p, "ds_numel", p.numel())) for p in self.policy.model.parameters())
+        return sum(count_of(parameter) for parameter in self.policy.model.parameters())
 
     def _clip(self, max_norm: float) -> float:
         parameters = [parameter for parameter in self.policy.model.parameters() if parameter.requires_grad]

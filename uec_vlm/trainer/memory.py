@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor, nn
 
 from uec_vlm.errors import RunError
 
@@ -51,6 +52,31 @@ def memory_told() -> Iterator[None]:
             "update.micro_batch_tokens (scoring and training) or rollout.batch_tokens (sampling), or set "
             "model.gradient_checkpointing=true; a run may go on with other values of these by --resume auto."
         ) from error
+
+
+@contextmanager
+def brought_to(model: nn.Module, device: torch.device | str) -> Iterator[None]:
+    """The model's weights and buffers on a device meanwhile; afterwards they are those of before, and the copies go.
+
+    For a frozen model: what would be written on the device is lost. Weights that modules share stay shared.
+    """
+    homes: list[tuple[dict[str, Any], str, Tensor]] = [
+        (kept, name, value)
+        for module in model.modules()
+        for kept in (module._parameters, module._buffers)
+        for name, value in kept.items()
+        if value is not None
+    ]
+    moved = {id(value): value.detach().to(device, non_blocking=True) for _, _, value in homes}
+    try:
+        for kept, name, value in homes:
+            there = moved[id(value)]
+            kept[name] = nn.Parameter(there, requires_grad=False) if isinstance(value, nn.Parameter) else there
+        del moved
+        yield
+    finally:
+        for kept, name, value in homes:
+            kept[name] = value
 
 
 def _release() -> None:

@@ -119,6 +119,27 @@ def test_checkpointing_and_adapters_need_less(tiny_model: TinyModel) -> None:
     assert need(gradient_checkpointing=True).activations < need().activations
     adapted = need(lora={"rank": 2})
     assert adapted.optimizer < need().optimizer and adapted.reference == 0 < need().reference
+    offloaded = need(reference="offloaded")
+    assert offloaded.reference == 0 and offloaded.host == need().host + need().reference
+    assert need().peak - need().reference <= offloaded.peak < need().peak
+
+
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3"])
+def test_four_bit_weights_are_predicted_as_they_are(tiny_model: TinyModel, family: str) -> None:
+    pytest.importorskip("bitsandbytes")
+    config = config_with(model={"lora": {"rank": 2}, "quantization": "nf4"})
+    shape = shape_of(load_model_config(tiny_model(family)))
+    load = largest_load(config, Prompts(50, 50, 0, 1))
+    told = predict_memory(shape, config, load, layout=LAYOUTS["ddp"], processes=1, reference=True).weights
+    model = load_policy(tiny_model(family), lora=LoraSettings(rank=2), quantization="nf4").model
+    real = 0
+    for name, parameter in model.named_parameters():
+        state = getattr(parameter, "quant_state", None)
+        own = [parameter] if "lora_" not in name else []
+        own += [state.absmax, state.state2.absmax] if state is not None else []
+        real += sum(tensor.numel() * tensor.element_size() for tensor in own)
+    assert told == pytest.approx(real, rel=0.005)
+    assert told < 0.75 * 4 * shape.weights
 
 
 def test_a_plan_from_a_config_json_alone(tiny_model: TinyModel) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from uec_vlm.trainer.combinations import Engine, refuse_combination
 from uec_vlm.trainer.ranks import Ranks
 
 SLOW: dict[str, Any] = {"update": {"learning_rate": 1e-6}}
+SERVED = {"engine": "vllm", "vllm": {"servers": ["http://127.0.0.1:1"]}}
+FOUR_BITS: dict[str, Any] = {"model": {"lora": {"rank": 4}, "quantization": "nf4"}}
 
 
 def _rollouts(lengths: list[list[int]]) -> list[Rollout]:
@@ -70,6 +73,10 @@ def test_shares_are_strided_and_come_back_in_order() -> None:
         (Engine("zero3", "bf16", 2), {}, "would turn the weights into bfloat16"),
         (Engine("fsdp2", "no", 2), {"model": {"dtype": "bfloat16"}}, "no float32 weights"),
         (Engine("ddp", "no", 2), {"model": {"dtype": "bfloat16"}, **SLOW}, "would be lost"),
+        (Engine("zero2", "no", 2), FOUR_BITS, "under zero2: the engine would cut or convert packed four-bit weights"),
+        (Engine("zero3", "no", 2), FOUR_BITS, "under zero3: the engine would cut or convert packed four-bit weights"),
+        (Engine("fsdp2", "no", 2), FOUR_BITS, "under fsdp2: the engine would cut or convert packed four-bit weights"),
+        (Engine("one", "no", 1), {**FOUR_BITS, "rollout": SERVED}, "a server samples with other weights"),
     ],
 )
 def test_what_an_engine_cannot_train_with_is_refused_with_the_reason(
@@ -87,10 +94,34 @@ def test_what_an_engine_cannot_train_with_is_refused_with_the_reason(
         (Engine("zero2", "bf16", 4), {"model": {"dtype": "bfloat16"}, **SLOW}),
         (Engine("fsdp2", "bf16", 4), {"model": {"dtype": "bfloat16"}, **SLOW}),
         (Engine("zero3", "no", 4), SLOW),
+        (Engine("one", "no", 1), FOUR_BITS),
+        (Engine("ddp", "no", 4), FOUR_BITS),
+        (Engine("zero3", "no", 4), {"model": {"reference": "offloaded"}, **SLOW}),
     ],
 )  # fmt: skip
 def test_what_an_engine_can_train_with_passes(engine: Engine, above: dict[str, Any]) -> None:
     refuse_combination(tiny_config("model", **above), engine)
+
+
+def test_four_bits_without_their_library_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "bitsandbytes" else find(name, *rest)
+    )
+    with pytest.raises(ConfigError, match=r"needs bitsandbytes, which is not installed.*uec-vlm\[qlora\]"):
+        refuse_combination(tiny_config("model", **FOUR_BITS), Engine("one", "no", 1))
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ({"quantization": "nf4"}, "four-bit weights take no gradient"),
+        ({"reference": "offloaded", "lora": {"rank": 4}}, "there is no copy to offload"),
+    ],
+)
+def test_what_contradicts_itself_is_refused_in_the_configuration(model: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        tiny_config("model", model=model)
 
 
 @pytest.mark.parametrize("path", sorted((Path(__file__).parents[3] / "configs" / "accelerate").glob("*.yaml")), ids=str)
