@@ -173,6 +173,19 @@ def test_a_reference_and_a_step_context_are_shared_too(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2 * LIMIT)
+def test_four_bit_weights_are_whole_in_every_process(tiny_model: TinyModel, tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    model = {"device": "cpu", "lora": {"rank": 4, "alpha": 8}, "quantization": "nf4"}
+    above = {**ABOVE, "objective": {}, "model": model}
+    mine = run(tmp_path / "one", tiny_model("qwen2_5_vl"), "one", 1, above=above, algorithm="grpo", steps=2)
+    theirs = run(tmp_path / "two", tiny_model("qwen2_5_vl"), "ddp", 2, above=above, algorithm="grpo", steps=2)
+    assert_really(theirs, "ddp", 2)
+    assert sum(row["update/optimizer_steps"] for row in mine.metrics) > 0
+    assert_same(mine, theirs)
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(3 * LIMIT)
 @pytest.mark.parametrize("engine", ["ddp", "zero2", "zero3", "fsdp2"])
 def test_gradients_that_are_not_finite_on_one_rank_skip_the_step_on_all(

@@ -1,7 +1,8 @@
 """Optimizer moments of sharded optimizers as whole tensors by parameter name, and back: a checkpoint fits any number of
 processes and any engine. Each function is a common act of all ranks.
 
-`{parameter}.master` is the float32 weight behind a parameter of lower precision, where the engine keeps one.
+`{parameter}.master` is the float32 weight behind a parameter of lower precision, where the engine keeps one. Under
+FSDP2 that is the parameter itself, while a checkpoint is loaded in the configured precision.
 """
 
 from __future__ import annotations
@@ -23,7 +24,12 @@ def gather_moments(learner: Learner) -> dict[str, Tensor]:
     if learner.kind in ("zero2", "zero3"):
         return _gather_zero(learner)
     moments = named_moments(learner.optimizer, learner.policy.model.named_parameters())
-    return {name: _whole(value) for name, value in moments.items()} if learner.kind == "fsdp2" else moments
+    if learner.kind != "fsdp2":
+        return moments
+    whole = {name: _whole(value) for name, value in moments.items()}
+    if moments and learner.accelerator.mixed_precision == "bf16":  # float32 weights, which a checkpoint is read without
+        whole |= {f"{name}.master": _whole(parameter.detach()) for name, parameter in _trainable(learner)}
+    return whole
 
 
 def scatter_moments(learner: Learner, moments: Mapping[str, Tensor]) -> None:
@@ -36,6 +42,10 @@ def scatter_moments(learner: Learner, moments: Mapping[str, Tensor]) -> None:
         return
     if learner.kind == "fsdp2":
         own = {name: _like(value, parameters[name.rsplit(".", 1)[0]], name) for name, value in own.items()}
+        with torch.no_grad():
+            for name, value in masters.items():
+                parameter = parameters[name.removesuffix(".master")]
+                parameter.copy_(_like(value, parameter, name))
     restore_moments(learner.optimizer, parameters.items(), own)
 
 
