@@ -29,13 +29,13 @@ NOTES = {
     "update": "Each prompt and picture is read once, its completions attend to it, nothing is padded, and of the last "
     "layer only what predicts a completion token is run; the gradients are those of TRL's padded rows.",
     "step": "Sampling, grading, scoring and update of one step, each trainer in its own loop, both in one thread. The "
-    "forward that scores the rollouts serves the update too, so its time stands under score. The targets are missed: "
-    "sampling alone is half of our step, 64 decoding steps of 120 rows of a tiny model whose operations take 0.1 ms "
-    "each, so that what is saved in forward and backward shows less. Without TRL in the process the same step took "
-    "1.06 s (24 x 5); on a crowded machine the same benchmark gave 3.04 and 5.11 times. UEC against GRPO: every "
-    "update makes its own forward there. Decoding costs 0.85 of GRPO's per token, the update 1.09 where 1.05 was the "
-    "target: UEC keeps few trajectories of many prompts, so an update of as many trajectories reads more prompt tokens "
-    "for each token it trains on; per token read it is 1.02.",
+    "forward that scores the rollouts serves the update too, so its time stands under score. The targets are "
+    "missed: sampling alone is half of our step, 64 decoding steps of 120 rows of a tiny model whose operations "
+    "take 0.1 ms each, so that what is saved in forward and backward shows less. Where TRL's steps did not come "
+    "between, the same step took 1.06 s (24 x 5); beside other work the same benchmark gave 3.04 and 5.11 times. "
+    "UEC against GRPO: every update makes its own forward there. Decoding costs 0.85 of GRPO's per token, the "
+    "update 1.09 where 1.05 was the target: UEC keeps few trajectories of many prompts, so an update of as many "
+    "trajectories reads more prompt tokens for each token it trains on; per token read it is 1.02.",
     "scoring": "Positions by vocabulary are taken in blocks that stay in the processor's cache, forwards and "
     "backwards; what is held beyond the inputs and their gradients does not grow with the positions. The time against "
     "plain misses its 0.7: the logits are formed a second time in the backward pass, four products where plain makes "
