@@ -117,7 +117,10 @@ def end_split(summaries: Sequence[Summary]) -> str:
 
 
 def arms_table(summaries: Sequence[Summary], order: Sequence[str]) -> str:
-    """One row per arm: accuracy and gain at the end, pass@16, format, image reliance, entropy, what it cost."""
+    """One row per arm: accuracy and gain at the end, pass@16, format, image reliance, entropy, what it cost.
+
+    Entropy: the mean of the last five points of a run over that of the first steps of all runs, which have one policy.
+    """
     arms, split = by_arm(summaries), end_split(summaries)
     cells = [one for found in arms.values() for one in found]
     base = start(cells, split=split)
@@ -134,7 +137,7 @@ def arms_table(summaries: Sequence[Summary], order: Sequence[str]) -> str:
             continue
         found = arms[name]
         gain, _ = bootstrap(final(found, split=split) - base)
-        entropy = np.mean([one["curve"]["rollout/entropy"][-1] / one["curve"]["rollout/entropy"][0] for one in found])
+        entropy = np.mean([one["curve"]["rollout/entropy"][-5:] for one in found]) / first_entropy(cells)
         costs = [f"{np.mean([total(one, key) for one in found]):,.0f}" for key in _COSTS]
         minutes = np.mean([one["cpu_seconds"] for one in found]) / 60
         lines.append(
@@ -142,6 +145,11 @@ def arms_table(summaries: Sequence[Summary], order: Sequence[str]) -> str:
             f"{_ends(found, split, few)} | {entropy:.2f} | {' | '.join(costs)} | {minutes:.1f} |"
         )
     return "\n".join(lines)
+
+
+def first_entropy(cells: Sequence[Summary]) -> float:
+    """Mean entropy of the first step, in nats per token: before any update."""
+    return float(np.mean([one["curve"]["rollout/entropy"][0] for one in cells]))
 
 
 def _ends(cells: Sequence[Summary], split: str, k: int, *, first: bool = False) -> str:
@@ -170,6 +178,8 @@ def differences_table(summaries: Sequence[Summary], order: Sequence[str], refere
     if reference not in arms:
         return f"No run of `{reference}` is finished yet."
     others = [name for name in order if name in arms and name != reference]
+    if not others:
+        return "No other arm is finished yet."
     found = [difference(arms[name], arms[reference], axis) for name in others for axis in AXES]
     marks = ["\\*" if p < 0.05 else "" for p in corrected(found)]
     cells = [f"{one.estimate}{mark}" for one, mark in zip(found, marks, strict=True)]

@@ -19,6 +19,7 @@ from uec_vlm.study.tables import (
     end_split,
     evaluation_at,
     final,
+    first_entropy,
     start,
 )
 
@@ -92,8 +93,7 @@ def entropy_range(cells: Sequence[Summary], everyone: Sequence[Summary], *, wind
     The start is the mean of the first steps of all runs, which have one policy; the curve is the mean over the arm's
     seeds, smoothed over `window` of its points, since the entropy of one step depends on its prompts.
     """
-    first = np.mean([one["curve"]["rollout/entropy"][0] for one in everyone])
-    curve = np.mean([one["curve"]["rollout/entropy"] for one in cells], axis=0) / first
+    curve = np.mean([one["curve"]["rollout/entropy"] for one in cells], axis=0) / first_entropy(everyone)
     smooth = np.convolve(curve, np.ones(window) / window, mode="valid") if len(curve) >= window else curve
     return float(smooth.min()), float(smooth.max())
 

@@ -90,11 +90,12 @@ def test_the_tables_say_what_was_measured() -> None:
     assert cells[1:3] == ["2", "0.750"]
     assert cells[3].startswith("0.625 [")  # 0.75, 0.75, 0.5, 0.5
     # 12 of 16 well-formed; 12 of 16 right less 2 of 16 with the wrong picture.
-    assert cells[4:] == ["1.000", "0.750", "0.625", "0.50", "3", "4,000", "40", "0.5"]
+    assert cells[4:] == ["1.000", "0.750", "0.625", "0.80", "3", "4,000", "40", "0.5"]
     difficulty = difficulty_table(both, ["grpo", "uec"])
     assert "| under 1 % | 2 | 0.000 | 0.000 | 0.500 |" in difficulty
     assert "| 25 to 75 % | 2 | 0.250 | 0.750 | 1.000 |" in difficulty
     assert "`uec` | 0.375 [" in differences_table(both, ["grpo", "uec"], "grpo")
+    assert differences_table(GRPO, ["grpo", "uec"], "grpo") == "No other arm is finished yet."
     groups = groups_table(both, ["uec"], IDS)
     assert "| chord, level 1 | 2 | 0.250 | 1.000 |" in groups
     assert "| two_tangents, level 2 | 2 | 0.000 | 0.500 |" in groups
