@@ -133,7 +133,8 @@ def audit_command(
 
     Example: python -m data_prep audit data/geometry3k --against data/mathvista --out audits/geometry3k
     """
-    from data_prep.audit_data import audit, write_audit
+    from data_prep.audit_data import audit
+    from data_prep.audit_page import write_audit
     from data_prep.statistics import image_token_counter, token_counter
 
     counter = image_token_counter(min_pixels=min_pixels, max_pixels=max_pixels)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from typing import Any
 from data_prep.duplicates import Pair, find_pairs
 from data_prep.fingerprints import Fingerprint, fingerprints
 from data_prep.statistics import CountTokens, SplitStatistics
-from data_prep.write import write_manifest
 from uec_vlm.errors import ConfigError
 
 SHOWN_PAIRS = 200
@@ -109,14 +107,3 @@ def audit(
         rows += [row for row, _ in fingerprints(path)]
     pairs = tuple(pair for pair in find_pairs(rows) if pair.one < own)
     return DataAudit(folder, tuple(against), tuple(rows), pairs, statistics)
-
-
-def write_audit(found: DataAudit, out: Path) -> Path:
-    """Write `out/audit.json` and the page `out/audit.html`; returns the page."""
-    from data_prep.audit_page import page
-
-    out.mkdir(parents=True, exist_ok=True)
-    known = found.as_json()
-    write_manifest(out / "audit.json", json.loads(json.dumps(known)))
-    (out / "audit.html").write_text(page(found, known), encoding="utf-8")
-    return out / "audit.html"

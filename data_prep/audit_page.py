@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from data_prep.audit_data import DataAudit
 from data_prep.parquet import parquet_rows
+from data_prep.write import write_manifest
 
 PICTURED = 12
 """Pairs whose rows are shown in full, across splits first."""
@@ -58,6 +60,15 @@ src="data:image/png;base64,{{ data }}">{% endfor %}</div>{% endfor %}</div>{% en
 else ", different answers" }}</li>{% endfor %}</ul></details>{% endfor %}
 </body></html>
 """
+
+
+def write_audit(found: DataAudit, out: Path) -> Path:
+    """Write `out/audit.json` and the page `out/audit.html`; returns the page."""
+    out.mkdir(parents=True, exist_ok=True)
+    known = found.as_json()
+    write_manifest(out / "audit.json", json.loads(json.dumps(known)))
+    (out / "audit.html").write_text(page(found, known), encoding="utf-8")
+    return out / "audit.html"
 
 
 def page(found: DataAudit, known: dict[str, Any]) -> str:
