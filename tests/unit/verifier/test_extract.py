@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.spent import at_most
 from uec_vlm.verifier import judge
 from uec_vlm.verifier.extract import Extraction, extract, gold_text
 
@@ -157,9 +158,6 @@ def test_golds_give_up_their_boxes() -> None:
 
 
 def test_extraction_is_linear_in_the_text() -> None:
-    import time
-
     for unit in (r"\boxed{", "{", "}", "<answer>", "answer is ", r"\boxed{5}, ", "**5** ", "<|a|> "):
-        start = time.process_time()
-        extract(unit * (400_000 // len(unit)))
-        assert time.process_time() - start < 1.0, unit
+        with at_most(1.0, unit):
+            extract(unit * (400_000 // len(unit)))

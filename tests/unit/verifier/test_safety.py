@@ -1,11 +1,11 @@
 """No text runs code, hangs, or raises."""
 
 import os
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.support.spent import at_most
 from uec_vlm.verifier import judge
 
 TOWERS = [
@@ -35,9 +35,8 @@ GOLDS = [
 @pytest.mark.parametrize("answer", TOWERS, ids=lambda text: text[:30])
 def test_nothing_hangs(answer: str) -> None:
     for gold in GOLDS:
-        start = time.process_time()
-        verdict = judge(f"\\boxed{{{answer}}}", gold)
-        assert time.process_time() - start < 0.5, gold
+        with at_most(0.5, gold):
+            verdict = judge(f"\\boxed{{{answer}}}", gold)
         assert not verdict.correct
         assert verdict.reason != "error"
 
@@ -48,9 +47,8 @@ UNITS = ["\\boxed{", "{", "}", "\\", "$", "answer is ", "<think>", "<answer>", "
 @pytest.mark.parametrize("unit", UNITS)
 def test_long_texts_take_linear_time(unit: str) -> None:
     for text in (unit * (300_000 // len(unit)), f"\\boxed{{{unit * (300_000 // len(unit))}}}"):
-        start = time.process_time()
-        judge(text, "5")
-        assert time.process_time() - start < 1.0
+        with at_most(1.0, unit):
+            judge(text, "5")
 
 
 def test_no_text_runs_code(tmp_path: Path) -> None:
@@ -80,8 +78,7 @@ def test_no_text_runs_code(tmp_path: Path) -> None:
 
 def test_golds_and_options_are_held_to_the_same_bounds() -> None:
     for hostile in TOWERS:
-        start = time.process_time()
-        judge(r"\boxed{5}", hostile)
-        judge(r"\boxed{5}", "A", [hostile, "5", hostile])
-        judge(r"\boxed{B}", hostile, [hostile, "5"])
-        assert time.process_time() - start < 1.5, hostile[:30]
+        with at_most(1.5, hostile[:30]):
+            judge(r"\boxed{5}", hostile)
+            judge(r"\boxed{5}", "A", [hostile, "5", hostile])
+            judge(r"\boxed{B}", hostile, [hostile, "5"])
