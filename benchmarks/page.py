@@ -26,6 +26,9 @@ TITLES = {
     "prepare": "Preparing Geometry3K",
 }
 NOTES = {
+    "rollouts": "In this run vLLM's CPU server (`--vllm-python`) was up beside both sides, with one model and the same "
+    "greedy tokens (share of equal ones in the table). Without a server beside it an earlier run gave 3.13 for n = 8: "
+    "that case is at its target, with no margin.",
     "update": "Each prompt and picture is read once, its completions attend to it, nothing is padded, and of the last "
     "layer only what predicts a completion token is run; the gradients are those of TRL's padded rows.",
     "step": "Sampling, grading, scoring and update of one step, each trainer in its own loop, both in one thread. The "

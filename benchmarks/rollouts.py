@@ -159,7 +159,7 @@ def main() -> None:
     parser.add_argument("--size", choices=sorted(SIZES), default="tiny", help="of the model (default tiny)")
     parser.add_argument("--runs", type=int, default=5, help="timed runs of each side (default 5)")
     parser.add_argument("--vllm-python", type=Path, help="the python of an environment with vLLM's CPU build")
-    parser.add_argument("--vllm-log", type=Path, default=Path("vllm_server.log"), help="what the server says")
+    parser.add_argument("--vllm-log", type=Path, default=Path("runs/vllm_server.log"), help="what the server says")
     arguments = parser.parse_args()
     size = SIZES[arguments.size]
     rows = run(size, runs=arguments.runs, vllm_python=arguments.vllm_python, log=arguments.vllm_log)

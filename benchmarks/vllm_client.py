@@ -91,6 +91,7 @@ def serving(python: Path, folder: Path, banned_ids: tuple[int, ...], log: Path) 
     command += ["--enforce-eager", "--logprobs-mode", "processed_logprobs", "--limit-mm-per-prompt", '{"image": 1}']
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {"VLLM_SERVER_DEV_MODE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
+    log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as words:
         process = subprocess.Popen(command, stdout=words, stderr=words, env=environment, start_new_session=True)
     server = Server(process, f"http://127.0.0.1:{port}", banned_ids)
