@@ -64,15 +64,24 @@ def total(summary: Summary, axis: str) -> float:
     return float(summary["curve"][axis][-1])
 
 
+def last_rows(cells: Sequence[Summary], split: str) -> list[Mapping[str, Any]]:
+    """The last evaluation of each run."""
+    return [evaluation_at(one, "step", float("inf"), split=split) for one in cells]
+
+
+def first_rows(cells: Sequence[Summary], split: str) -> list[Mapping[str, Any]]:
+    """The evaluation of the untouched policy of each run."""
+    return [evaluation_at(one, "step", 0, split=split) for one in cells]
+
+
 def final(cells: Sequence[Summary], *, split: str = "validation") -> Floats:
     """mean@n at the end, one row per seed, one column per problem."""
-    return np.stack([accuracies(evaluation_at(one, "step", float("inf"), split=split)) for one in cells])
+    return np.stack([accuracies(row) for row in last_rows(cells, split)])
 
 
 def start(summaries: Sequence[Summary], *, split: str = "validation") -> Floats:
     """mean@n of the untouched policy per problem, over the evaluations of all runs: it is one policy."""
-    rows = np.stack([accuracies(evaluation_at(one, "step", 0, split=split)) for one in summaries])
-    return np.asarray(rows.mean(axis=0))
+    return np.asarray(np.stack([accuracies(row) for row in first_rows(summaries, split)]).mean(axis=0))
 
 
 def bootstrap(values: Floats, *, seed: int = 0) -> tuple[Estimate, float]:
@@ -124,13 +133,13 @@ def arms_table(summaries: Sequence[Summary], order: Sequence[str]) -> str:
     arms, split = by_arm(summaries), end_split(summaries)
     cells = [one for found in arms.values() for one in found]
     base = start(cells, split=split)
-    samples = evaluation_at(cells[0], "step", 0, split=split)["samples"]
+    samples = first_rows(cells[:1], split)[0]["samples"]
     few = min(16, samples)
     lines = [
         f"| arm | seeds | mean@{samples} | gain over the start | pass@{few} | format | image gain "
         "| entropy, end / start | hard prompts solved | sampled tokens | optimizer steps | processor minutes |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
-        f"| the start | | {base.mean():.3f} | | {_ends(cells, split, few, first=True)} | 1.00 | | | | |",
+        f"| the start | | {base.mean():.3f} | | {_ends(first_rows(cells, split), few)} | 1.00 | | | | |",
     ]
     for name in order:
         if name not in arms:
@@ -142,7 +151,7 @@ def arms_table(summaries: Sequence[Summary], order: Sequence[str]) -> str:
         minutes = np.mean([one["cpu_seconds"] for one in found]) / 60
         lines.append(
             f"| `{name}` | {len(found)} | {final(found, split=split).mean():.3f} | {gain} | "
-            f"{_ends(found, split, few)} | {entropy:.2f} | {' | '.join(costs)} | {minutes:.1f} |"
+            f"{_ends(last_rows(found, split), few)} | {entropy:.2f} | {' | '.join(costs)} | {minutes:.1f} |"
         )
     return "\n".join(lines)
 
@@ -152,9 +161,8 @@ def first_entropy(cells: Sequence[Summary]) -> float:
     return float(np.mean([one["curve"]["rollout/entropy"][0] for one in cells]))
 
 
-def _ends(cells: Sequence[Summary], split: str, k: int, *, first: bool = False) -> str:
-    """pass@k, share of well-formed completions and image gain of the last (or first) evaluations, as table cells."""
-    rows = [evaluation_at(one, "step", 0 if first else float("inf"), split=split) for one in cells]
+def _ends(rows: Sequence[Mapping[str, Any]], k: int) -> str:
+    """pass@k, share of well-formed completions and image gain of evaluations, as table cells."""
     passed = np.mean([np.mean(pass_at_k(row["correct"], row["samples"], k)) for row in rows])
     formatted = np.mean([row["formatted"] / (row["samples"] * len(row["correct"])) for row in rows])
     return f"{passed:.3f} | {formatted:.3f} | {_image_gain(rows)}"
@@ -231,8 +239,8 @@ def pass_at_k_table(summaries: Sequence[Summary], order: Sequence[str], *, split
     rows: dict[str, list[Mapping[str, Any]]] = {"start": []}
     for name in [name for name in order if name in arms]:
         tested = [one for one in arms[name] if any(row["split"] == split for row in one["evaluations"])]
-        rows["start"] += [evaluation_at(one, "step", 0, split=split) for one in tested]
-        rows[f"`{name}`"] = [evaluation_at(one, "step", float("inf"), split=split) for one in tested]
+        rows["start"] += first_rows(tested, split)
+        rows[f"`{name}`"] = last_rows(tested, split)
     rows = {name: found for name, found in rows.items() if found}
     if not rows:
         return "No run has been tested yet."

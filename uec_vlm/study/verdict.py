@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +18,10 @@ from uec_vlm.study.tables import (
     by_arm,
     difference,
     end_split,
-    evaluation_at,
     final,
     first_entropy,
+    first_rows,
+    last_rows,
     start,
 )
 
@@ -44,7 +46,7 @@ def criteria(summaries: Sequence[Summary], arm: str, reference: str) -> list[Cri
     base = start([one for found in arms.values() for one in found], split=split)
     ratio = gain_ratio(final(mine, split=split) - base, final(others, split=split) - base)
     steps, tokens = (difference(mine, others, axis).estimate for axis in list(AXES)[:2])
-    passed, _ = bootstrap(_pass16(mine, split) - _pass16(mine, split, first=True))
+    passed, _ = bootstrap(_pass16(last_rows(mine, split)) - _pass16(first_rows(mine, split)))
     low, high = entropy_range(mine, [one for found in arms.values() for one in found])
     return [
         Criterion(f"gain at least {RATIO} x that of `{reference}`, equal steps", str(ratio), ratio.mean >= RATIO),
@@ -98,7 +100,6 @@ def entropy_range(cells: Sequence[Summary], everyone: Sequence[Summary], *, wind
     return float(smooth.min()), float(smooth.max())
 
 
-def _pass16(cells: Sequence[Summary], split: str, *, first: bool = False) -> Floats:
-    """pass@16 (or of as many samples as there are) of every problem, a row per seed."""
-    rows = [evaluation_at(one, "step", 0 if first else float("inf"), split=split) for one in cells]
+def _pass16(rows: Sequence[Mapping[str, Any]]) -> Floats:
+    """pass@16 (or of as many samples as there are) of every problem, a row per evaluation."""
     return np.stack([np.asarray(pass_at_k(row["correct"], row["samples"], min(16, row["samples"]))) for row in rows])
