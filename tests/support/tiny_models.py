@@ -12,16 +12,7 @@ import torch
 from PIL import Image, ImageDraw
 from tokenizers.pre_tokenizers import ByteLevel
 
-SPECIAL_TOKENS = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|vision_pad|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
-)
+from uec_vlm.starter.model import SPECIAL_TOKENS
 
 # What Qwen's own template does with system, user and assistant turns and interleaved pictures, and nothing else.
 CHAT_TEMPLATE = (
