@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
@@ -20,7 +20,7 @@ from uec_vlm.metrics import StepReport
 from uec_vlm.objective import build_objective, due, take_batches
 from uec_vlm.objective.replay import capacity_of
 from uec_vlm.policy import save_policy
-from uec_vlm.trainer.build import build_circle, first_state, resolve
+from uec_vlm.trainer.build import build_circle, evaluation_settings, first_state, resolve
 from uec_vlm.trainer.circle import Circle
 from uec_vlm.trainer.evaluate import HeldOut, evaluate
 from uec_vlm.trainer.loop import Turn, train
@@ -63,30 +63,33 @@ class Pace:
 
     def seconds(self, config: RunConfig) -> float:
         """The whole run but for its report: beginning, evaluations with controls, steps, replays, checkpoints."""
-        steps, every = config.run.steps, config.evaluate.every
+        steps = config.run.steps
         training = steps * (self.step + self.trained * self.trajectory)
         training += replayed_trajectories(config, self.admitted) * self.replayed
-        validations = 1 + (steps // every if every else 0) + (1 if not every or steps % every else 0)
-        saves = validations + (steps // config.checkpoint.every if config.checkpoint.every else 0)
+        saves = len(validated_steps(config)) + (steps // config.checkpoint.every if config.checkpoint.every else 0)
         around = self.imports + self.build + saves * self.save
-        return around + training + evaluated_completions(config, validations) * self.answer
+        return around + training + evaluated_completions(config) * self.answer
 
 
-def evaluated_completions(config: RunConfig, validations: int) -> int:
+def validated_steps(config: RunConfig) -> list[int]:
+    """The steps after which validation is evaluated: before the first, at the intervals, after the last."""
+    steps, every = config.run.steps, config.evaluate.every
+    return sorted({0, *(range(every, steps + 1, every) if every else ()), steps})
+
+
+def evaluated_completions(config: RunConfig) -> int:
     """Completions of all evaluations: validation, the test split twice, and the controls beside them."""
-    settings, steps = config.evaluate, config.run.steps
-    controlled = 1 + (0 if config.data.test is not None else 1)
-    if settings.controls_every and settings.every:
-        both = [
-            step for step in range(settings.every, steps + 1, settings.every) if step % settings.controls_every == 0
-        ]
-        controlled = 1 + len(both)
-    count = settings.validation_problems * settings.validation_samples
-    completions = count * (validations + controlled * len(settings.controls))
+    settings = config.evaluate
+    completions = _completions(config, "validation", settings.validation_problems, validated_steps(config))
     if config.data.test is not None:
         problems = settings.test_problems or getattr(config.data.test, "count", None) or 0
-        completions += 2 * (1 + len(settings.controls)) * problems * settings.test_samples
+        completions += _completions(config, "test", problems, [0, config.run.steps])
     return completions
+
+
+def _completions(config: RunConfig, split: str, problems: int, steps: Sequence[int]) -> int:
+    how = evaluation_settings(config, split)
+    return problems * how.samples * sum(1 + len(how.controls_at(step)) for step in steps)
 
 
 def replayed_trajectories(config: RunConfig, admitted: float) -> float:

@@ -305,9 +305,15 @@ def _sources(config: RunConfig, splits: Sequence[str] = ("train", "validation", 
 
 def _held_out(config: RunConfig, split: str, samples: Sequence[Sample]) -> HeldOut:
     evaluate = config.evaluate
+    count = evaluate.validation_problems if split == "validation" else evaluate.test_problems
+    return HeldOut(_first(samples, count), evaluation_settings(config, split))
+
+
+def evaluation_settings(config: RunConfig, split: str) -> EvaluationSettings:
+    """How a held-out split is evaluated: samples, seeds, and at which steps with which controls."""
+    evaluate = config.evaluate
     validation = split == "validation"
-    count = evaluate.validation_problems if validation else evaluate.test_problems
-    settings = EvaluationSettings(
+    return EvaluationSettings(
         split=split,
         samples=evaluate.validation_samples if validation else evaluate.test_samples,
         temperature=evaluate.temperature,
@@ -318,7 +324,6 @@ def _held_out(config: RunConfig, split: str, samples: Sequence[Sample]) -> HeldO
         # With a test split the end is measured there: a longer run has the validation numbers of a shorter one.
         last_step=config.run.steps if config.data.test is None else 0,
     )
-    return HeldOut(_first(samples, count), settings)
 
 
 def _usable(

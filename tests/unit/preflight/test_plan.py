@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 
 from tests.support.tiny_models import TINY_FAMILIES
 from uec_vlm.cli import app
-from uec_vlm.config import RunConfig, load_config
+from uec_vlm.config import RunConfig, config_folder, load_config
 from uec_vlm.policy import LoraSettings, load_policy
 from uec_vlm.policy import load_config as load_model_config
-from uec_vlm.preflight.calibrate import Pace, replayed_trajectories
+from uec_vlm.preflight.calibrate import Pace, evaluated_completions, replayed_trajectories
 from uec_vlm.preflight.memory import LAYOUTS, predict_memory, saved_by_layer, shape_of, trainable_weights
 from uec_vlm.preflight.plan import Prompts, largest_load
 
@@ -212,3 +212,10 @@ def test_replays_begin_when_the_buffer_has_filled() -> None:
 def test_every_tiny_family_can_be_planned(tiny_model: TinyModel) -> None:
     for family in TINY_FAMILIES:
         assert saved_by_layer(load_model_config(tiny_model(family)), 1, 4, past=3, width=2) > 0, family
+
+
+def test_controls_are_counted_where_the_trainer_measures_them() -> None:
+    """Validation at 0, 30 and 40, of which 0 and 40 with a control; the test split at 0 and 40, both with one."""
+    changes = ["evaluate.every=30", "evaluate.controls_every=20", "evaluate.controls=[shuffled]"]
+    config = load_config(config_folder() / "quickstart.yaml", changes)
+    assert evaluated_completions(config) == 128 * 2 * (3 + 2) + 204 * 4 * 4
