@@ -178,6 +178,7 @@ class RolloutSection(Section):
     """The regular rollouts: P prompts a step, G completions of each.
 
     batch_tokens: cached tokens held while sampling. prefix_mib: MiB of prompts kept read until the extra rollouts.
+    cuda_graphs: on a GPU, a token's kernels are recorded and replayed (`engine: hf`, families of the lean loop).
     vllm: for `engine: vllm` only.
     """
 
@@ -189,6 +190,7 @@ class RolloutSection(Section):
     max_new_tokens: Positive = 256
     batch_tokens: Positive = 65_536
     prefix_mib: Count = 1024
+    cuda_graphs: bool = True
     vllm: VLLMSection | None = None
 
     @model_validator(mode="after")
@@ -227,6 +229,8 @@ class UpdateSection(Section):
     max_skipped: the run stops when so many optimizer steps in a row had a loss or gradient that is not finite.
     share_forward: where one optimizer step trains on all rollouts of the step and they fit into one micro-batch, the
     forward that scored them serves the update too; its activations are held while the rollouts are chosen.
+    deterministic: on a GPU, backward passes use kernels that add up in a fixed order, so that a run repeats bit for bit
+    (CPUs always do); attention's backward is slower for it.
     """
 
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-6
@@ -239,6 +243,7 @@ class UpdateSection(Section):
     micro_batch_tokens: Positive = 16_384
     max_skipped: Positive = 5
     share_forward: bool = True
+    deterministic: bool = True
 
 
 class EvaluateSection(Section):

@@ -113,7 +113,7 @@ def _rows(lengths: Sequence[int]) -> tuple[Rows, ...]:
     if len(whole) == 0:
         return ()
     found = []
-    for group in by_length(counts[whole]):
+    for group in by_length(counts[whole], device=counts.device):
         members = whole[group.sort().values]
         longest = int(counts[members].max())
         step = torch.arange(longest)

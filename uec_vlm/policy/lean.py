@@ -68,10 +68,11 @@ def lean_states(policy: Policy, text: Any, batch: CompletionBatch) -> Float[Tens
     cos, sin = text.rotary_emb(states, tokens.positions)
     rotation = _signed(cos, sin)
     shape = _shape(text.layers[0].self_attn)
+    whole = lay_out(tokens.prompts, tokens.owners, tokens.tails, last_only=False)
     for number, layer in enumerate(text.layers):
         # Features that are added behind the last layer, where a tower has so many, want all of its tokens.
         last = number + 1 == len(text.layers) and number >= len(features)
-        layout = lay_out(tokens.prompts, tokens.owners, tokens.tails, last_only=last)
+        layout = lay_out(tokens.prompts, tokens.owners, tokens.tails, last_only=True) if last else whole
         states = _run_layer(layer, states, layout, rotation, shape, tokens.asked if last else None)
         if number < len(features):
             states = states.index_add(0, tokens.pictured, features[number].to(states.dtype))

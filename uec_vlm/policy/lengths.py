@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Int
 from torch import Tensor
 
 # A new group begins where the next row is this much shorter than the longest, and both sides have tokens enough to
-# keep the processor busy.
-_SHORTER, _GROUP_TOKENS = 0.875, 512
+# keep the processor busy: a GPU wants many more.
+_SHORTER, _CPU_TOKENS, _ACCELERATOR_TOKENS = 0.875, 512, 16_384
 
 
-def by_length(lengths: Int[Tensor, " B"]) -> list[Int[Tensor, " _"]]:
-    """Rows of similar length together; no group so small that its products are."""
+def by_length(lengths: Int[Tensor, " B"], *, device: torch.device) -> list[Int[Tensor, " _"]]:
+    """Rows of similar length together; no group so small that its products are. device: where they are computed."""
+    least = _CPU_TOKENS if device.type == "cpu" else _ACCELERATOR_TOKENS
     order = lengths.argsort(descending=True, stable=True)
-    groups: list[Int[Tensor, " _"]] = []
-    start = 0
-    for end in range(1, len(order) + 1):
-        longest, left = int(lengths[order[start]]), int(lengths[order[end:]].sum())
-        enough = (end - start) * longest >= _GROUP_TOKENS and left >= _GROUP_TOKENS
-        shorter = end < len(order) and int(lengths[order[end]]) <= _SHORTER * longest
+    sorted_lengths: list[int] = lengths[order].tolist()
+    left, groups, start = sum(sorted_lengths), [], 0
+    for end, length in enumerate(sorted_lengths, start=1):
+        left -= length
+        enough = (end - start) * sorted_lengths[start] >= least and left >= least
+        shorter = end < len(order) and sorted_lengths[end] <= _SHORTER * sorted_lengths[start]
         if end == len(order) or (enough and shorter):
             groups.append(order[start:end])
             start = end

@@ -91,7 +91,7 @@ def _predicting_states_shared(policy: Policy, batch: CompletionBatch) -> Float[T
     lengths = batch.completion_mask.sum(1)
     width = batch.completion_ids.shape[1]
     parts, order = [], []
-    for rows in by_length(lengths):
+    for rows in by_length(lengths, device=policy.device):
         part = _extended(policy, prefix, batch, rows, int(lengths[rows].max()))
         parts.append(torch.nn.functional.pad(part, (0, 0, 0, width - part.shape[1])))
         order.append(rows)

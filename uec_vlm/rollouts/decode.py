@@ -9,6 +9,7 @@ et al. 2023, and Hydragen, Juravsky et al. 2024).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -84,7 +85,7 @@ class LeanDecoder:
         self._length, self._limit = 0, new_tokens
         keys = self._prefix[0][0]
         room = (len(index), model.kv_heads, min(_ROOM, new_tokens), model.head_width)
-        self._own = [(keys.new_empty(room), keys.new_empty(room)) for _ in self._prefix]
+        self._own = [(self._fresh(keys, room), self._fresh(keys, room)) for _ in self._prefix]
         positions = read.next_position[index].unsqueeze(1) + torch.arange(new_tokens, device=index.device)
         self._cos, self._sin = _rotations(model, positions, keys)
         self._arrange()
@@ -92,20 +93,20 @@ class LeanDecoder:
     def step(self, tokens: Int[Tensor, " R"]) -> Float[Tensor, "R H"]:
         """See `Decoder`."""
         self._make_room()
-        cos, sin = self._cos[:, self._length], self._sin[:, self._length]
-        self._length += 1
+        cos, sin = self._turns()
         hidden: Tensor = self._model.embed(tokens.unsqueeze(1)).squeeze(1)
         for place, layer in enumerate(self._model.layers):
             query = self._project(place, layer, layer.norm(hidden), cos, sin)
             hidden = layer.add_out(hidden, self._attend(place, query))
             gate, up = layer.gate_up(layer.mlp_norm(hidden)).chunk(2, dim=-1)
             hidden = layer.add_down(hidden, layer.activate(gate) * up)
+        self._move_on()
         last: Tensor = self._model.last_norm(hidden)
         return last
 
     def keep(self, rows: Int[Tensor, " K"]) -> None:
         """See `Decoder`."""
-        self._own = [(_kept(keys, rows, self._length), _kept(values, rows, self._length)) for keys, values in self._own]
+        self._own = [(self._kept(keys, rows), self._kept(values, rows)) for keys, values in self._own]
         self._cos, self._sin, self._prompt = self._cos[rows], self._sin[rows], self._prompt[rows]
         self._arrange()
 
@@ -136,21 +137,41 @@ class LeanDecoder:
             query, key = turning[:, : model.heads], turning[:, model.heads :]
             turning = torch.cat([layer.query_norm(query), layer.key_norm(key)], dim=1)
         turned = _rotated(turning, cos, sin)
-        keys_held, values_held = self._own[place]
-        keys_held[:, :, self._length - 1] = turned[:, model.heads :]
-        values_held[:, :, self._length - 1] = values
+        for held, new in zip(self._own[place], (turned[:, model.heads :], values), strict=True):
+            self._write(held, new)
         return turned[:, : model.heads].view(len(states), model.kv_heads, -1, model.head_width)
 
     def _attend(self, place: int, query: Float[Tensor, "R h g d"]) -> Float[Tensor, "R K"]:
         """Attention over the prefix, read once per prompt, and over the row's own tokens."""
-        (prefix_keys, prefix_values), (own_keys, own_values) = self._prefix[place], self._own[place]
-        scale, length = self._model.scale, self._length
-        seen, weight = attend(self._folded(query), prefix_keys, prefix_values, self._bias, scale=scale)
-        own, own_weight = attend(query, own_keys[:, :, :length], own_values[:, :, :length], None, scale=scale)
+        keys, values = self._prefix[place]
+        seen, weight = attend(self._folded(query), keys, values, self._bias, scale=self._model.scale)
+        own, own_weight = self._attend_own(query, *self._own[place])
         seen, weight = self._unfolded(seen), self._unfolded(weight)
         # The part of the prefix is exp(weight) / (exp(weight) + exp(own_weight)).
         share = torch.sigmoid(weight - own_weight).to(own.dtype).unsqueeze(-1)
         return torch.lerp(own, seen, share).flatten(1)
+
+    def _turns(self) -> tuple[Float[Tensor, "R 1 d"], Float[Tensor, "R 1 d"]]:
+        """Cosine and sine of the place of the new tokens."""
+        return self._cos[:, self._length], self._sin[:, self._length]
+
+    def _move_on(self) -> None:
+        self._length += 1
+
+    def _write(self, held: Float[Tensor, "R h T d"], new: Float[Tensor, "R h d"]) -> None:
+        """Keys or values of the new tokens."""
+        held[:, :, self._length] = new
+
+    def _attend_own(
+        self, query: Float[Tensor, "R h g d"], keys: Float[Tensor, "R h T d"], values: Float[Tensor, "R h T d"]
+    ) -> tuple[Float[Tensor, "R h g d"], Float[Tensor, "R h g"]]:
+        """Attention over the row's own tokens, the new one included."""
+        so_far = slice(0, self._length + 1)
+        return attend(query, keys[:, :, so_far], values[:, :, so_far], None, scale=self._model.scale)
+
+    def _fresh(self, like: Tensor, shape: Sequence[int]) -> Tensor:
+        """Room for keys or values, which is never read before it is written."""
+        return like.new_empty(shape)
 
     def _folded(self, query: Float[Tensor, "R h g d"]) -> Float[Tensor, "P h Q d"]:
         """The queries of a prompt's rows beside each other, Q = rows x g; a prompt with fewer rows is filled up."""
@@ -170,7 +191,18 @@ class LeanDecoder:
         if self._length < held:
             return
         room = min(2 * held, self._limit)
-        self._own = [(_roomier(keys, room), _roomier(values, room)) for keys, values in self._own]
+        self._own = [(self._roomier(keys, room), self._roomier(values, room)) for keys, values in self._own]
+
+    def _kept(self, states: Float[Tensor, "R h T d"], rows: Int[Tensor, " K"]) -> Float[Tensor, "K h T d"]:
+        kept = self._fresh(states, (len(rows), *states.shape[1:]))
+        kept[:, :, : self._length] = states[:, :, : self._length].index_select(0, rows)
+        return kept
+
+    def _roomier(self, states: Float[Tensor, "R h T d"], room: int) -> Float[Tensor, "R h T d"]:
+        rows, heads, held, width = states.shape
+        roomier = self._fresh(states, (rows, heads, room, width))
+        roomier[:, :, :held] = states
+        return roomier
 
 
 def attend(
@@ -220,16 +252,3 @@ def _rotations(
 def _rotated(states: Float[Tensor, "R n d"], cos: Tensor, sin: Tensor) -> Float[Tensor, "R n d"]:
     first, second = states.chunk(2, dim=-1)
     return torch.addcmul(states * cos, torch.cat((second, first), dim=-1), sin)
-
-
-def _kept(states: Float[Tensor, "R h T d"], rows: Int[Tensor, " K"], length: int) -> Float[Tensor, "K h T d"]:
-    kept = states.new_empty(len(rows), *states.shape[1:])
-    kept[:, :, :length] = states[:, :, :length].index_select(0, rows)
-    return kept
-
-
-def _roomier(states: Float[Tensor, "R h T d"], room: int) -> Float[Tensor, "R h T d"]:
-    rows, heads, held, width = states.shape
-    roomier = states.new_empty(rows, heads, room, width)
-    roomier[:, :, :held] = states
-    return roomier

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from uec_vlm.errors import EngineError
@@ -19,13 +19,17 @@ from uec_vlm.records import Prompt, Rollout, Source
 from uec_vlm.rollouts.clock import PhaseClock
 from uec_vlm.rollouts.decode import Decoder, LeanDecoder, PlainDecoder, ReadPrompts
 from uec_vlm.rollouts.engine import SamplingSettings
+from uec_vlm.rollouts.graphs import Recorder, StaticDecoder
 from uec_vlm.rollouts.layers import TextModel, read_text_model, vision_tower
 from uec_vlm.rollouts.prefixes import PrefixStore
-from uec_vlm.rollouts.sampling import choose, completion_uniforms
+from uec_vlm.rollouts.sampling import completion_uniforms
+from uec_vlm.rollouts.wave import Wave
 
 # Finished rows are taken out of the cache when they are a quarter of it: a copy of the cache is dearer than a few
 # idle rows.
 _IDLE_SHARE = 0.25
+# On a GPU so few rows cost as much as one.
+_FEW_ROWS = 64
 
 
 class SamplingPolicy(Protocol):
@@ -67,13 +71,14 @@ class HFEngine:
         batch_tokens: int = 65_536,
         prefix_bytes: int = 0,
         lean: bool = True,
+        graphs: bool = True,
     ) -> None:
         """Take the policy and the function that reads prompts.
 
         batch_tokens: how many cached tokens, padding included, may be held. prefix_bytes: keys and values of prompts
         that regular rollouts have read, kept so that extra rollouts of the same weights need not read them again
-        (with the lean loop only). lean: whether layers of a known family
-        are run by the engine's own loop; the model's own forward does the same, slower.
+        (with the lean loop only). lean: whether layers of a known family are run by the engine's own loop; the model's
+        own forward does the same, slower. graphs: whether a step of that loop is recorded on a GPU and replayed.
         """
         if batch_tokens < 1:
             raise EngineError(f"batch_tokens = {batch_tokens}: the engine needs room for at least 1 token.")
@@ -81,6 +86,8 @@ class HFEngine:
         self._prefill = prefill
         self._batch_tokens = batch_tokens
         self._lean = lean
+        self._graphs = graphs
+        self._stream: torch.cuda.Stream | None = None
         self._prefixes = PrefixStore(prefix_bytes)
         self._text_model: TextModel | None = None
         self._clock = PhaseClock()
@@ -168,36 +175,13 @@ class HFEngine:
         self, read: ReadPrompts, index: Int[Tensor, " B"], uniforms: Float[Tensor, "B T"], sampling: SamplingSettings
     ) -> list[tuple[Int[Tensor, " _"], Float[Tensor, " _"]]]:
         """Sample row by row of `index` from the prompts that have been read."""
-        policy, device = self._policy, self._policy.device
         decoder = self._decoder(read, index, sampling.max_new_tokens)
-        hidden, uniforms = read.hidden[index], uniforms.to(device)
-        ends = torch.tensor(policy.end_ids, device=device)
-        banned: Bool[Tensor, " V"] | None = None
-        tokens_out = torch.zeros(uniforms.shape, dtype=torch.long, device=device)
-        logprobs_out = torch.zeros(uniforms.shape, dtype=torch.float32, device=device)
-        lengths = torch.zeros(len(index), dtype=torch.long, device=device)
-        rows = torch.arange(len(index), device=device)
-        alive = torch.ones(len(index), dtype=torch.bool, device=device)
-        for step in range(sampling.max_new_tokens):
-            logits = policy.logits(hidden)
-            banned = _banned_mask(policy.banned_ids, logits) if banned is None else banned
-            tokens, logprobs = choose(
-                logits, uniforms[rows, step], banned, temperature=sampling.temperature, top_p=sampling.top_p
-            )
-            # A row that has ended goes on until it leaves the batch; what it makes is cut off by its length.
-            tokens_out[rows, step], logprobs_out[rows, step] = tokens, logprobs
-            lengths[rows] += alive
-            alive = alive & ~torch.isin(tokens, ends)
-            count = int(alive.sum())
-            if count == 0 or step + 1 == sampling.max_new_tokens:
-                break
-            if count <= (1 - _IDLE_SHARE) * len(rows):
-                keep = alive.nonzero().squeeze(-1)
-                rows, tokens, alive = rows[keep], tokens[keep], alive[keep]
-                decoder.keep(keep)
-            hidden = decoder.step(tokens)
-        cut = zip(tokens_out.cpu(), logprobs_out.cpu(), lengths.tolist(), strict=True)
-        drawn = [(tokens[:length].clone(), logprobs[:length].clone()) for tokens, logprobs, length in cut]
+        wave = Wave(self._policy, decoder, read.hidden[index], uniforms.to(index.device), sampling)
+        if isinstance(decoder, StaticDecoder):
+            self._run_recorded(wave, decoder, sampling.max_new_tokens)
+        else:
+            _run(wave, sampling.max_new_tokens)
+        drawn = wave.drawn()
         if not all(bool(logprobs.isfinite().all()) for _, logprobs in drawn):
             raise EngineError(
                 "the model's logits are not finite: its weights diverged. Resume from an older checkpoint."
@@ -207,7 +191,22 @@ class HFEngine:
     def _decoder(self, read: ReadPrompts, index: Int[Tensor, " B"], new_tokens: int) -> Decoder:
         if self._text_model is None:
             return PlainDecoder(self._policy, read, index)
-        return LeanDecoder(self._text_model, read, index, new_tokens=new_tokens)
+        made = StaticDecoder if self._graphs and index.is_cuda else LeanDecoder
+        return made(self._text_model, read, index, new_tokens=new_tokens)
+
+    def _run_recorded(self, wave: Wave, decoder: StaticDecoder, limit: int) -> None:
+        """As `_run`, from recordings; rows leave less often, for then another recording is made."""
+        if self._stream is None:
+            self._stream = torch.cuda.Stream(self._policy.device)  # type: ignore[no-untyped-call]
+        recorder = Recorder(wave.draw_and_read, decoder, self._stream)
+        for _ in range(limit):
+            recorder.step()
+            count = wave.going_on
+            if count == 0:
+                break
+            if len(wave) > _FEW_ROWS and count <= len(wave) // 2:
+                wave.leave()
+                recorder.changed()
 
     def _rollout(
         self, prompt: Prompt, ids: Tensor, logprobs: Tensor, sampling: SamplingSettings, source: Source
@@ -223,6 +222,19 @@ class HFEngine:
             temperature=sampling.temperature,
             policy_version=self._version,
         )
+
+
+def _run(wave: Wave, limit: int) -> None:
+    """Draw tokens until every row has ended, or has as many as it may."""
+    for step in range(limit):
+        tokens: Tensor | None = wave.draw()
+        count = wave.going_on
+        if count == 0 or step + 1 == limit:
+            break
+        if count <= (1 - _IDLE_SHARE) * len(wave):
+            tokens = wave.leave(tokens)
+        if tokens is not None:
+            wave.read(tokens)
 
 
 def _waves(
@@ -245,9 +257,3 @@ def _waves(
                 waves.append([])
             waves[-1].append(row)
     return waves
-
-
-def _banned_mask(banned_ids: Sequence[int], logits: Float[Tensor, "B V"]) -> Bool[Tensor, " V"]:
-    banned = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
-    banned[list(banned_ids)] = True
-    return banned

@@ -40,7 +40,7 @@ def draw_tokens(logprobs: Float[Tensor, "B V"], uniforms: Float[Tensor, " B"]) -
     drawn = torch.searchsorted(cumulative, threshold, right=True).clamp(max=logprobs.shape[-1] - 1)
     # Rounding in a parallel sum may open a hair's breadth at a token without probability: then take the likeliest.
     impossible = logprobs.gather(-1, drawn) == float("-inf")
-    if bool(impossible.any()):
+    if impossible.is_cuda or bool(impossible.any()):  # a GPU is not waited for
         drawn = torch.where(impossible, logprobs.argmax(-1, keepdim=True), drawn)
     return drawn.squeeze(-1)
 

@@ -222,6 +222,7 @@ def build_engine(config: RunConfig, policy: Policy) -> RolloutEngine:
         prefill,
         batch_tokens=config.rollout.batch_tokens,
         prefix_bytes=config.rollout.prefix_mib * 2**20 if build_objective(config.objective).explores else 0,
+        graphs=config.rollout.cuda_graphs,
     )
     return made
 
@@ -295,6 +296,7 @@ def _step_settings(config: RunConfig) -> StepSettings:
         realised_dh_every=config.log.realised_dh_every,
         realised_dh_rollouts=config.log.realised_dh_rollouts,
         share_forward=config.update.share_forward,
+        deterministic=config.update.deterministic,
     )
 
 

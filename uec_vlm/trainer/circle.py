@@ -23,6 +23,7 @@ class StepSettings:
     prompts: P. completions: G. sequences: completions per optimizer step. micro_batch_tokens: of one forward.
     realised_dh_every, realised_dh_rollouts: how often, and on how many rollouts, the realised change of entropy is
     measured (0: never). share_forward: whether the update may begin with the forward that scored the rollouts.
+    deterministic: whether gradients on a GPU are the same at every run.
     """
 
     seed: int
@@ -38,6 +39,7 @@ class StepSettings:
     realised_dh_every: int
     realised_dh_rollouts: int
     share_forward: bool = True
+    deterministic: bool = True
 
 
 @dataclass(frozen=True)

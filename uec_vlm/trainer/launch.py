@@ -14,6 +14,7 @@ from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwar
 from uec_vlm.errors import ConfigError
 from uec_vlm.policy import Policy
 from uec_vlm.trainer.combinations import Engine
+from uec_vlm.trainer.fixed_order import prepare
 from uec_vlm.trainer.learner import Kind, Learner, Root, ZeroLearner
 from uec_vlm.trainer.ranks import Ranks
 
@@ -33,6 +34,7 @@ class Launched:
 
 def launch(device: str) -> Launched:
     """Joins the other processes of the run, if there are any. device: as configured. ConfigError as below."""
+    prepare()
     accelerator = start_accelerator(device)
     kind_of(accelerator)
     return Launched(accelerator, ranks_of(accelerator))

@@ -151,9 +151,10 @@ def _scored(
                 continue
             batch = sharing.collate([rollouts[place] for place in places]) if places else None
             scores = scorer(batch, pictured=pictured, want_entropy=want_entropy)
-            parts = (scores.logprobs, scores.entropy, scores.moment) if want_entropy else (scores.logprobs,)
+            kept = (scores.logprobs, scores.entropy, scores.moment) if want_entropy else (scores.logprobs,)
+            parts = [values.cpu() for values in kept]
             for row, place in enumerate(places):
                 length = len(rollouts[place].completion_ids)
-                mine[place] = tuple(values[row, :length].cpu().clone() for values in parts)
+                mine[place] = tuple(values[row, :length].clone() for values in parts)
     found = sharing.ranks.joined(mine)
     return [found[place] for place in range(len(rollouts))]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from uec_vlm.config import RunConfig
 from uec_vlm.durable import write_text
@@ -28,36 +30,42 @@ def evaluated_once(
 ) -> Evaluation:
     """What `measure` gives, or what it gave an earlier run in `folder` under the same key; without a folder it runs.
 
-    The ranks measure together; the first one reads and writes the folder.
+    The ranks measure together; the first one reads and writes the folder. Of runs that begin at once one measures, and
+    the others wait for it.
     """
     if folder is None:
         return measure()
-    file, known = ranks.from_first(lambda: _known(Path(folder), config, held_out))
-    if known is not None:
-        return known
-    evaluation = measure()
-    ranks.from_first(lambda: _keep(file, evaluation))
+    file = ranks.from_first(lambda: Path(folder) / f"{key_of(config, held_out)}.json")
+    with _waiting(file.with_suffix(".lock"), ranks):
+        known = ranks.from_first(lambda: _known(file, held_out))
+        if known is not None:
+            return known
+        evaluation = measure()
+        ranks.from_first(lambda: write_text(file, json.dumps(evaluation.row()) + "\n"))
     return evaluation
 
 
-def _known(folder: Path, config: RunConfig, held_out: HeldOut) -> tuple[Path, Evaluation | None]:
-    """The file of the key, and the evaluation in it if it has every control that is asked for."""
-    file = folder / f"{key_of(config, held_out)}.json"
+@contextmanager
+def _waiting(file: Path, ranks: Ranks) -> Iterator[None]:
+    """Holds the lock of a file for all ranks; that of a process which has died is free."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(file)
+    ranks.from_first(lambda: lock.acquire() and None)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _known(file: Path, held_out: HeldOut) -> Evaluation | None:
+    """The evaluation in the file, if it has every control that is asked for."""
     if not file.is_file():
-        return file, None
+        return None
     row = json.loads(file.read_text(encoding="utf-8"))
     asked = held_out.settings.controls_at(0)
     if not set(asked) <= set(row["controls"]):
-        return file, None
-    return file, _evaluation({**row, "controls": {name: row["controls"][name] for name in asked}})
-
-
-def _keep(file: Path, evaluation: Evaluation) -> None:
-    """Two runs that begin together write the same; each has a file of its own until it is whole."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    own = file.with_suffix(f".{os.getpid()}.json")
-    write_text(own, json.dumps(evaluation.row()) + "\n")
-    own.replace(file)
+        return None
+    return _evaluation({**row, "controls": {name: row["controls"][name] for name in asked}})
 
 
 def key_of(config: RunConfig, held_out: HeldOut) -> str:

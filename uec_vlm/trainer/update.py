@@ -23,6 +23,7 @@ from uec_vlm.objective import (
 )
 from uec_vlm.records import Rollout, TokenScores, TrainBatch, Trajectory
 from uec_vlm.trainer.circle import Circle
+from uec_vlm.trainer.fixed_order import fixed_order
 from uec_vlm.trainer.forward_kept import KeptForward
 from uec_vlm.trainer.memory import with_halving
 from uec_vlm.trainer.scoring import SequenceScores, has_pictures, score_rollouts
@@ -146,7 +147,8 @@ def _gradient(
         with learner.micro_batch(last=number == len(cuts)):
             loss, values = _loss(step, rows, batch, reference, scores)
             finite = finite and bool(torch.isfinite(loss))
-            learner.backward(loss)
+            with fixed_order(learner.policy.device, wanted=step.circle.settings.deterministic):
+                learner.backward(loss)
         measured.append(values)
     return measured, finite
 

@@ -58,7 +58,7 @@ def plain(query: Tensor, key: Tensor, value: Tensor, rotation: Rotation) -> Tens
 def test_values_and_gradients_are_those_of_a_masked_softmax(
     last_only: bool, group_tokens: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grouping, "_GROUP_TOKENS", group_tokens)
+    monkeypatch.setattr(grouping, "_CPU_TOKENS", group_tokens)
     query, key, value, rotation = inputs()
     layout = lay_out(PROMPTS, OWNERS, TAILS, last_only=last_only)
     assert len(layout.rows) == (1 if group_tokens == 512 else 3)

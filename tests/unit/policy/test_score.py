@@ -183,7 +183,7 @@ def test_completions_run_in_groups_of_similar_length(policy: Policy, monkeypatch
     batch = random_batch(prompts_for(policy), per_prompt=4, longest=20)
     lengths = batch.completion_mask.sum(1)
     expected = scores_and_gradients(policy, batch, form=score_padded)
-    monkeypatch.setattr(grouping, "_GROUP_TOKENS", 24)
+    monkeypatch.setattr(grouping, "_CPU_TOKENS", 24)
     shapes: list[tuple[int, int]] = []
     embed = policy.model.model.language_model.embed_tokens
     hook = embed.register_forward_pre_hook(lambda _, args: shapes.append(tuple(args[0].shape)))

@@ -14,6 +14,7 @@ from tests.support.tiny_models import TEXT_FAMILIES, VISION_FAMILIES
 from uec_vlm.policy import LoraSettings, Policy, load_policy, prefill
 from uec_vlm.rollouts import layers as layers_module
 from uec_vlm.rollouts.decode import LeanDecoder, PlainDecoder, attend, attend_plainly
+from uec_vlm.rollouts.graphs import StaticDecoder
 from uec_vlm.rollouts.layers import read_text_model
 
 TinyModel = Callable[[str], Path]
@@ -26,13 +27,13 @@ KEPT = {2: [0, 2, 3, 4, 6, 7, 9], 5: [0, 1, 4, 5, 6], 9: [3]}
 
 
 @torch.no_grad()
-def states(policy: Policy, *, lean: bool, steps: int = 12) -> list[torch.Tensor]:
+def states(policy: Policy, *, lean: bool, steps: int = 12, kind: type[LeanDecoder] = LeanDecoder) -> list[torch.Tensor]:
     """The hidden states of forced tokens, while rows leave by `KEPT`."""
     read, index = prefill(policy, (prompts_for(policy) * 4)[:4]), torch.tensor(INDEX)
     if lean:
         model = read_text_model(policy.model)
         assert model is not None
-        decoder: Any = LeanDecoder(model, read, index, new_tokens=steps)
+        decoder: Any = kind(model, read, index, new_tokens=steps)
     else:
         decoder = PlainDecoder(policy, read, index)
     generator, rows, made = torch.Generator().manual_seed(3), torch.arange(len(INDEX)), []
@@ -47,9 +48,10 @@ def states(policy: Policy, *, lean: bool, steps: int = 12) -> list[torch.Tensor]
 
 
 def agree(policy: Policy, *, tolerance: float, steps: int = 12) -> None:
-    pairs = zip(states(policy, lean=True, steps=steps), states(policy, lean=False, steps=steps), strict=True)
-    for found, expected in pairs:
-        torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
+    plain = states(policy, lean=False, steps=steps)
+    for kind in (LeanDecoder, StaticDecoder):
+        for found, expected in zip(states(policy, lean=True, steps=steps, kind=kind), plain, strict=True):
+            torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

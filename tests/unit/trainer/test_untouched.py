@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,3 +90,16 @@ def test_a_run_goes_on_with_another_folder_for_its_start_but_not_with_another_se
     refuse_other_run(_config("evaluate.start_cache=elsewhere", "evaluate.test_checkpoint=last"), tmp_path)
     with pytest.raises(ConfigError, match=r"run\.seed = 0"):
         refuse_other_run(_config("run.seed=1"), tmp_path)
+
+
+def test_of_two_that_begin_at_once_one_measures(tmp_path: Path) -> None:
+    slow, config = Measured(_evaluation()), _config()
+
+    def measure() -> Evaluation:
+        time.sleep(0.3)
+        return slow()
+
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(evaluated_once, str(tmp_path), config, HELD_OUT, measure) for _ in range(4)]
+        assert [one.result() for one in asked] == [_evaluation()] * 4
+    assert slow.times == 1
