@@ -49,25 +49,35 @@ class PaddedRows:
 
 
 def pad_rows(policy: Policy, prompts: Sequence[Prompt], tails: Sequence[Tensor] | None = None) -> PaddedRows:
-    """Pad prompts on the right, each followed by its tail of text tokens where tails are given."""
+    """Pad prompts on the right, each followed by its tail of text tokens where tails are given.
+
+    Positions are made on the CPU, token by token, and moved: on a GPU each of their many small steps would be a launch.
+    """
     device = policy.device
     ends = tails if tails is not None else [prompt.token_ids.new_empty(0) for prompt in prompts]
     rows = [torch.cat([prompt.token_ids, end.to(prompt.token_ids)]) for prompt, end in zip(prompts, ends, strict=True)]
-    lengths = torch.tensor([len(row) for row in rows], device=device)
-    token_ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=policy.pad_id).to(device)
-    place = torch.arange(token_ids.shape[1], device=device)
-    mask = place < lengths.unsqueeze(1)
+    lengths = torch.tensor([len(row) for row in rows])
+    token_ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=policy.pad_id)
+    mask = torch.arange(token_ids.shape[1]) < lengths.unsqueeze(1)
     pictured = [prompt for prompt in prompts if len(prompt.image_grid_thw)]
     pixel_values = grid = None
     image_mask = torch.zeros_like(mask)
     if pictured:
         # Patches are packed over pictures, not over rows: they are joined in the order of the rows and never sliced.
         pixel_values = torch.cat([prompt.pixel_values for prompt in pictured]).to(device)
-        grid = torch.cat([prompt.image_grid_thw for prompt in pictured]).to(device)
+        grid = torch.cat([prompt.image_grid_thw for prompt in pictured])
         image_mask = token_ids == cast(Any, backbone_of(policy.model)).config.image_token_id
     positions, next_position = policy.traits.positions(backbone_of(policy.model), token_ids, mask, image_mask, grid)
     features = policy.pictures(policy.model, prompts) if policy.pictures is not None else None
-    return PaddedRows(token_ids, mask, positions, next_position, pixel_values, grid, features)
+    return PaddedRows(
+        token_ids.to(device),
+        mask.to(device),
+        positions.to(device),
+        next_position.to(device),
+        pixel_values,
+        grid.to(device) if grid is not None else None,
+        features,
+    )
 
 
 def prefill(policy: Policy, prompts: Sequence[Prompt]) -> Prefix:

@@ -182,7 +182,7 @@ class HFEngine:
         else:
             _run(wave, sampling.max_new_tokens)
         drawn = wave.drawn()
-        if not all(bool(logprobs.isfinite().all()) for _, logprobs in drawn):
+        if not bool(torch.cat([logprobs for _, logprobs in drawn]).isfinite().all()):
             raise EngineError(
                 "the model's logits are not finite: its weights diverged. Resume from an older checkpoint."
             )
@@ -246,14 +246,16 @@ def _waves(
     """
     by_length = sorted(range(len(prompts)), key=lambda place: len(prompts[place].token_ids))
     waves: list[list[_Row]] = []
+    held: set[int] = set()
     for prompt in by_length:
         # Prompts come in rising length, so the newest is the widest of the wave.
         width = len(prompts[prompt].token_ids)
         for completion in range(completions):
-            row = _Row(prompt, completion)
-            grown = [*waves[-1], row] if waves else [row]
-            held = len({member.prompt for member in grown}) if shared else len(grown)
-            if not waves or held * width + len(grown) * new_tokens > budget:
+            rows = len(waves[-1]) + 1 if waves else 1
+            read = len(held | {prompt}) if shared else rows
+            if not waves or read * width + rows * new_tokens > budget:
                 waves.append([])
-            waves[-1].append(row)
+                held = set()
+            waves[-1].append(_Row(prompt, completion))
+            held.add(prompt)
     return waves

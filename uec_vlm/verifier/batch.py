@@ -37,8 +37,23 @@ def judge_many(
     items: `Item`s, or mappings with the names of its fields. timeout_s: per symbolic comparison.
     batch_timeout_s: for all symbolic comparisons together; what is still open then gets the reason "timeout".
     workers: processes for symbolic comparisons, started only if there are any.
+    Equal items are judged once: many rollouts of a prompt say the same.
     """
-    outcomes = [_attempt(item if isinstance(item, Item) else Item(**item), policy) for item in items]  # type: ignore[arg-type]
+    asked = [_known_form(item if isinstance(item, Item) else Item(**item)) for item in items]  # type: ignore[arg-type]
+    different = list(dict.fromkeys(asked))
+    found = _judged(different, timeout_s, batch_timeout_s, workers, policy)
+    verdicts = dict(zip(different, found, strict=True))
+    return [verdicts[item] for item in asked]
+
+
+def _known_form(item: Item) -> Item:
+    return item if item.choices is None else item._replace(choices=tuple(item.choices))
+
+
+def _judged(
+    items: Sequence[Item], timeout_s: float, batch_timeout_s: float, workers: int, policy: Policy
+) -> list[Verdict]:
+    outcomes = [_attempt(item, policy) for item in items]
     open_places = [place for place, outcome in enumerate(outcomes) if outcome.pending]
     if open_places:
         pool = shared_pool() if workers == 2 else Pool(workers)
