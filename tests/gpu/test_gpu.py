@@ -53,6 +53,17 @@ def test_recorded_steps_sample_what_the_cpu_samples(tiny_model: TinyModel, famil
                 torch.testing.assert_close(one.behaviour_logprobs, other.behaviour_logprobs, rtol=0, atol=1e-4)
 
 
+def test_recordings_share_their_memory(tiny_model: TinyModel) -> None:
+    policy = load_policy(tiny_model("qwen2_5_vl"), device="cuda")
+    engine, prompts = HFEngine(policy, prefill, graphs=True), prompts_for(policy)
+    held = []
+    for turn in range(30):
+        sampling = SamplingSettings(temperature=1.0, max_new_tokens=100 + turn)
+        engine.generate(prompts, completions=30, sampling=sampling, seeds=[turn] * len(prompts))
+        held.append(torch.cuda.memory_reserved())
+    assert held[-1] <= 1.5 * held[4]
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_scores_and_gradients_are_those_of_the_cpu(tiny_model: TinyModel, family: str) -> None:
     found = {}

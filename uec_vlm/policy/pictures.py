@@ -15,9 +15,6 @@ from torch import Tensor, nn
 from uec_vlm.policy.forward import backbone_of
 from uec_vlm.records import Prompt
 
-# Patches that the tower of a GPU is given in one pass: as of thirty pictures of half a million pixels.
-_PATCHES_AT_ONCE = 65_536
-
 
 @dataclass(frozen=True)
 class Features:
@@ -66,7 +63,8 @@ class PictureStore:
         stamp = tuple((weight.data_ptr(), weight._version) for weight in tower.parameters())
         found = {id(prompt.pixel_values): self._known(prompt, stamp) for prompt in pictured}
         missing = list({id(p.pixel_values): p for p in pictured if found[id(p.pixel_values)] is None}.values())
-        for prompt, made in zip(missing, _computed(model, missing), strict=True):
+        for prompt in missing:
+            made = _computed(model, prompt)
             found[id(prompt.pixel_values)] = made
             self._keep(prompt, stamp, made)
         return _joined([features for p in pictured if (features := found[id(p.pixel_values)]) is not None])
@@ -94,46 +92,20 @@ def _constant(tower: nn.Module) -> bool:
     )
 
 
-def _computed(model: nn.Module, prompts: Sequence[Prompt]) -> list[Features]:
-    """The features of each prompt's pictures.
-
-    On the CPU each prompt by itself: products round by how many rows they have, and a resumed run must find the very
-    features that the uninterrupted one had kept. On a GPU, where one picture takes as long as twenty, many at a time.
-    """
-    device = next(backbone_of(model).visual.parameters()).device
-    most = 0 if device.type == "cpu" else _PATCHES_AT_ONCE
-    return [features for part in _parts(prompts, most) for features in _seen(model, part, device)]
-
-
-def _parts(prompts: Sequence[Prompt], most: int) -> list[list[Prompt]]:
-    """Cut so that a part has at most so many patches; a prompt with more of them stands alone."""
-    parts: list[list[Prompt]] = []
-    held = 0
-    for prompt in prompts:
-        patches = len(prompt.pixel_values)
-        if not parts or held + patches > most:
-            parts, held = [*parts, []], 0
-        parts[-1].append(prompt)
-        held += patches
-    return parts
-
-
 @torch.no_grad()
-def _seen(model: nn.Module, prompts: Sequence[Prompt], device: torch.device) -> list[Features]:
-    """One pass of the tower over all pictures of these prompts."""
+def _computed(model: nn.Module, prompt: Prompt) -> Features:
+    """A pass of the tower over the pictures of one prompt.
+
+    Each prompt by itself: products round by how many rows they have, and a resumed run must find the very features that
+    the uninterrupted one had kept.
+    """
+    backbone = backbone_of(model)
+    device = next(backbone.visual.parameters()).device
     # A copy in memory of torch's own, whose alignment is always the same.
-    pixels = torch.cat([prompt.pixel_values for prompt in prompts]).clone().to(device)
-    grid = torch.cat([prompt.image_grid_thw for prompt in prompts]).to(device)
-    seen = backbone_of(model).get_image_features(pixels, grid, return_dict=True)
-    levels = getattr(seen, "deepstack_features", None) or ()
-    found, start = [], 0
-    for prompt in prompts:
-        own = slice(start, start + len(prompt.image_grid_thw))
-        # Copies: a part of a pass would hold the memory of all of it.
-        picked = [tuple(part.clone() for part in level[own]) for level in (seen.pooler_output, *levels)]
-        found.append(Features(picked[0], tuple(picked[1:])))
-        start = own.stop
-    return found
+    pixels, grid = prompt.pixel_values.clone().to(device), prompt.image_grid_thw.to(device)
+    seen = backbone.get_image_features(pixels, grid, return_dict=True)
+    deep = getattr(seen, "deepstack_features", None) or ()
+    return Features(tuple(seen.pooler_output), tuple(tuple(level) for level in deep))
 
 
 def _joined(features: Sequence[Features]) -> Features:

@@ -60,14 +60,38 @@ class StaticDecoder(LeanDecoder):
         return like.new_zeros(shape)
 
 
-class Recorder:
-    """Runs a step again and again, from a recording where there is one. It is a class because it holds the graph."""
+class Tape:
+    """The stream on which an engine records, and its newest recording: the next one is made in that one's memory.
 
-    def __init__(self, work: Callable[[], object], decoder: StaticDecoder, stream: torch.cuda.Stream) -> None:
-        """Take what a step does, which takes nothing and works in place, and the stream on which it is recorded."""
+    A recording keeps the memory it needs for itself; without a common one, every recording would add its own.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        """Take the GPU."""
+        self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self.newest: torch.cuda.CUDAGraph | None = None
+
+    def record(self, work: Callable[[], object]) -> torch.cuda.CUDAGraph:
+        """Record what `work` asks the GPU for, without doing it; older recordings must not be replayed any more."""
+        graph = torch.cuda.CUDAGraph()
+        memory = None if self.newest is None else self.newest.pool()
+        graph.capture_begin(memory, capture_error_mode="thread_local")
+        try:
+            work()
+        finally:
+            graph.capture_end()
+        self.newest = graph
+        return graph
+
+
+class Recorder:
+    """Runs a step again and again, from a recording where there is one; a class because it holds that."""
+
+    def __init__(self, work: Callable[[], object], decoder: StaticDecoder, tape: Tape) -> None:
+        """Take what a step does, which takes nothing and works in place, and where it is recorded."""
         self._work = work
         self._decoder = decoder
-        self._stream = stream
+        self._tape = tape
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def step(self) -> None:
@@ -77,23 +101,15 @@ class Recorder:
             self._decoder.replayed()
             return
         self._graph = None
-        self._stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._stream):
+        stream = self._tape.stream
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
             self._work()
             if not self._decoder.is_full:
-                self._graph = self._recorded()
-        torch.cuda.current_stream().wait_stream(self._stream)
+                self._graph = self._tape.record(self._work)
+                self._decoder.recorded()
+        torch.cuda.current_stream().wait_stream(stream)
 
     def changed(self) -> None:
         """Tell that rows have left, so that other memory is worked on."""
         self._graph = None
-
-    def _recorded(self) -> torch.cuda.CUDAGraph:
-        graph = torch.cuda.CUDAGraph()
-        graph.capture_begin(capture_error_mode="thread_local")
-        try:
-            self._work()
-        finally:
-            graph.capture_end()
-        self._decoder.recorded()
-        return graph

@@ -19,7 +19,7 @@ from uec_vlm.records import Prompt, Rollout, Source
 from uec_vlm.rollouts.clock import PhaseClock
 from uec_vlm.rollouts.decode import Decoder, LeanDecoder, PlainDecoder, ReadPrompts
 from uec_vlm.rollouts.engine import SamplingSettings
-from uec_vlm.rollouts.graphs import Recorder, StaticDecoder
+from uec_vlm.rollouts.graphs import Recorder, StaticDecoder, Tape
 from uec_vlm.rollouts.layers import TextModel, read_text_model, vision_tower
 from uec_vlm.rollouts.prefixes import PrefixStore
 from uec_vlm.rollouts.sampling import completion_uniforms
@@ -71,7 +71,7 @@ class HFEngine:
         batch_tokens: int = 65_536,
         prefix_bytes: int = 0,
         lean: bool = True,
-        graphs: bool = True,
+        graphs: bool = False,
     ) -> None:
         """Take the policy and the function that reads prompts.
 
@@ -87,7 +87,7 @@ class HFEngine:
         self._batch_tokens = batch_tokens
         self._lean = lean
         self._graphs = graphs
-        self._stream: torch.cuda.Stream | None = None
+        self._tape: Tape | None = None
         self._prefixes = PrefixStore(prefix_bytes)
         self._text_model: TextModel | None = None
         self._clock = PhaseClock()
@@ -196,9 +196,8 @@ class HFEngine:
 
     def _run_recorded(self, wave: Wave, decoder: StaticDecoder, limit: int) -> None:
         """As `_run`, from recordings; rows leave less often, for then another recording is made."""
-        if self._stream is None:
-            self._stream = torch.cuda.Stream(self._policy.device)  # type: ignore[no-untyped-call]
-        recorder = Recorder(wave.draw_and_read, decoder, self._stream)
+        self._tape = self._tape or Tape(self._policy.device)
+        recorder = Recorder(wave.draw_and_read, decoder, self._tape)
         for _ in range(limit):
             recorder.step()
             count = wave.going_on
