@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from uec_vlm.errors import RunError
+from uec_vlm.study.course import course_table
 from uec_vlm.study.plan import Study
 from uec_vlm.study.summary import read_summaries
 from uec_vlm.study.tables import (
@@ -66,10 +67,15 @@ def study_text(study: Study, *, images: Path, link: str) -> str:
         "95 % intervals by a bootstrap over seeds and problems; \\* p < 0.05 after Benjamini and Yekutieli's "
         "correction.",
         f"![Accuracy against steps, tokens and optimizer steps; entropy]({link}/{picture.name})",
+        "### On the way", course_table([one for one in summaries if one["kind"] == "main"], order),
+        "mean@n on validation. Hard: the untouched policy solves it in under 1 % of its samples.",
         "### pass@k on the test split", pass_at_k_table(summaries, order),
         "### By difficulty", difficulty_table(summaries, study.main),
         "### By family and level", groups_table(summaries, study.main, ids),
     ]  # fmt: skip
+    cut_short = read_summaries(results, folder="interrupted")
+    if cut_short:
+        parts += ["### Runs that were cut short", course_table(cut_short, order)]
     tuning = results / "tuning.json"
     if tuning.is_file():
         parts += ["### Learning rates", tuning_table(json.loads(tuning.read_text(encoding="utf-8")))]

@@ -43,9 +43,9 @@ def problems_of(run: RunFolder) -> dict[str, list[str]]:
     return {row["split"]: list(row["ids"]) for row in run.evaluations()}
 
 
-def read_summaries(folder: Path) -> list[dict[str, Any]]:
-    """All summaries of a results folder, by name."""
-    return [json.loads(file.read_text(encoding="utf-8")) for file in sorted((folder / "cells").glob("*.json"))]
+def read_summaries(results: Path, *, folder: str = "cells") -> list[dict[str, Any]]:
+    """All summaries of a results folder, by name. folder: "cells", or "interrupted" for runs that were cut short."""
+    return [json.loads(file.read_text(encoding="utf-8")) for file in sorted((results / folder).glob("*.json"))]
 
 
 def _evaluation(row: Mapping[str, Any]) -> dict[str, Any]:

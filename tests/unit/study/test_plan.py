@@ -88,15 +88,15 @@ def test_every_cell_of_the_shipped_studies_is_a_configuration_that_resolves() ->
         study = load_study(file)
         for cell in [*tuning_cells(study), *main_cells(study, {})]:
             config = resolve(cell_config(study, file.parent, cell))
-            if "grpo" not in config.algorithm and cell.arm != "kl_cov":
-                continue
-            assert config.objective["exploration"]["name"] == "none"
+            explores = config.objective["exploration"]["name"] != "none"
+            if "grpo" in config.algorithm or cell.arm == "kl_cov":
+                assert explores == (cell.arm == "grpo_explore")
 
 
 def test_the_arms_of_the_shipped_study_share_what_must_be_shared() -> None:
     study = load_study(SHIPPED)
     configs = {c.arm: cell_config(study, SHIPPED.parent, c) for c in main_cells(study, {}) if c.seed == 0}
-    assert len(configs) == 16
+    assert len(configs) == 17
     assert {c.rollout.prompts_per_step for c in configs.values()} == {24}
     assert {c.rollout.max_new_tokens for c in configs.values()} == {96}
     assert {c.objective["kl"]["coef"] for c in configs.values()} == {0.01}

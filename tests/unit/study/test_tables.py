@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from uec_vlm.study.course import course_table
 from uec_vlm.study.tables import (
     arms_table,
     bootstrap,
@@ -52,6 +53,19 @@ def test_the_evaluation_at_a_budget_is_the_last_one_that_it_pays_for() -> None:
     assert evaluation_at(UEC[0], "rollout/sampled_tokens", 2000)["step"] == 10
     assert evaluation_at(UEC[0], "rollout/sampled_tokens", 1999)["step"] == 0
     assert evaluation_at(UEC[0], "step", 20)["step"] == 20
+
+
+def test_the_course_of_all_problems_and_of_the_hard_ones_as_far_as_all_runs_came() -> None:
+    """Of uec 10 steps are 3, 3, 1, 1 of 4; one of its runs has no evaluation at 20. The last two start at 0."""
+    short = {**UEC[1], "evaluations": [row for row in UEC[1]["evaluations"] if row["step"] < 20]}
+    lines = course_table([*GRPO, UEC[0], short], ["grpo", "uec", "missing"]).splitlines()
+    assert lines[0] == "| arm | seeds | problems | step 0 | step 10 | step 20 |"
+    assert lines[2:] == [
+        "| `grpo` | 2 | all | 0.125 | 0.250 | 0.375 |",
+        "| `grpo` | 2 | the 2 hard | 0.000 | 0.000 | 0.000 |",
+        "| `uec` | 2 | all | 0.125 | 0.500 |  |",
+        "| `uec` | 2 | the 2 hard | 0.000 | 0.250 |  |",
+    ]
 
 
 def test_differences_at_equal_steps_and_at_equal_tokens() -> None:
