@@ -18,7 +18,7 @@ from uec_vlm.policy.load import (
 from uec_vlm.policy.model import Policy, sharing_tower
 from uec_vlm.policy.prefix import Prefix, expand, prefill
 from uec_vlm.policy.quantize import NEEDS_BITSANDBYTES, count_of, has_bitsandbytes
-from uec_vlm.policy.score import score, score_padded
+from uec_vlm.policy.score import head_calls, score, score_padded
 from uec_vlm.policy.served import save_untied
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "count_of",
     "expand",
     "has_bitsandbytes",
+    "head_calls",
     "load_config",
     "load_policy",
     "load_reader",

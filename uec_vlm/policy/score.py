@@ -23,6 +23,9 @@ from uec_vlm.policy.prefix import Prefix, expand, pad_rows, prefill
 from uec_vlm.policy.vocabulary import HeadSettings, score_from_states
 from uec_vlm.records import CompletionBatch, TokenScores
 
+# Positions whose logits exist at a time where the head can only be called.
+_HEAD_ROWS = 256
+
 
 def score(
     policy: Policy,
@@ -33,18 +36,25 @@ def score(
     entropy_gradient: bool = False,
     want_entropy: bool = True,
     chunk: int | None = None,
+    parts: int | None = None,
 ) -> TokenScores:
     """Score the completions; each distinct prompt is read once and its completions attend to it, with exact gradients.
 
     temperature: of the distribution that is scored, > 0. banned_ids: tokens outside the support (default: the
     policy's). entropy_gradient: whether `entropy` carries a gradient. want_entropy: False leaves entropy and moment
     at 0. chunk: positions whose logits exist at a time (None: what suits the device); they are formed again in the
-    backward pass.
+    backward pass. parts: for weights that are shards, whose every use is a common act of all processes: then layers and
+    head are called as often on each, the head so many times (`head_calls` of the process that needs most).
     Under gradient checkpointing in training mode no cache can be kept: prompt and completions share a row under a mask
     (with flash attention, which takes none, each has a padded row of its own), to the same result.
     """
-    settings = _settings(policy, temperature, banned_ids, entropy_gradient, want_entropy, chunk)
-    return _score_states(policy, batch, _completion_states(policy, batch), settings)
+    settings = _settings(policy, temperature, banned_ids, entropy_gradient, want_entropy, chunk, parts)
+    return _score_states(policy, batch, _completion_states(policy, batch, alike=parts is not None), settings)
+
+
+def head_calls(batch: CompletionBatch) -> int:
+    """How many times the head is called for a batch where it can only be called."""
+    return -(-int(batch.completion_mask.sum()) // _HEAD_ROWS)
 
 
 def score_padded(
@@ -70,26 +80,33 @@ def _settings(
     entropy_gradient: bool,
     want_entropy: bool,
     chunk: int | None,
+    parts: int | None = None,
 ) -> HeadSettings:
     banned = tuple(policy.banned_ids if banned_ids is None else banned_ids)
-    return HeadSettings(temperature, banned, entropy_gradient, want_entropy, chunk)
+    return HeadSettings(temperature, banned, entropy_gradient, want_entropy, chunk, parts)
 
 
-def _completion_states(policy: Policy, batch: CompletionBatch) -> Float[Tensor, "M H"]:
-    """The state that predicts each completion token, in the fastest form that this model and its mode allow."""
+def _completion_states(policy: Policy, batch: CompletionBatch, *, alike: bool) -> Float[Tensor, "M H"]:
+    """The state that predicts each completion token, in the fastest form that this model and its mode allow.
+
+    alike: layers are called as often whatever the lengths are.
+    """
     mask = batch.completion_mask.to(policy.device)
     if drops_cache(policy.model):
         form = packed_states if can_pack(policy) else _predicting_states_padded
         return form(policy, batch)[mask]
     text = lean_text(policy)
-    return _predicting_states_shared(policy, batch)[mask] if text is None else lean_states(policy, text, batch)
+    shared = alike or text is None
+    return _predicting_states_shared(policy, batch, alike)[mask] if shared else lean_states(policy, text, batch)
 
 
-def _predicting_states_shared(policy: Policy, batch: CompletionBatch) -> Float[Tensor, "B T H"]:
+def _predicting_states_shared(policy: Policy, batch: CompletionBatch, alike: bool) -> Float[Tensor, "B T H"]:
     """State [b, t] predicts completion_ids[b, t]: the prompt's last state, then those of the completion's tokens."""
     prefix = prefill(policy, batch.prompts)
     lengths = batch.completion_mask.sum(1)
     width = batch.completion_ids.shape[1]
+    if alike:
+        return _extended(policy, prefix, batch, torch.arange(len(lengths)), width)
     parts, order = [], []
     for rows in by_length(lengths, device=policy.device):
         part = _extended(policy, prefix, batch, rows, int(lengths[rows].max()))
@@ -164,9 +181,9 @@ def _score_through_head(
         scaled = logits / settings.temperature
         return _of_logits(scaled, part_targets, banned, settings.entropy_gradient, settings.want_entropy)
 
-    pieces, chunk = [], settings.chunk or 256
-    for start in range(0, len(states), chunk):
-        part, part_targets = states[start : start + chunk], targets[start : start + chunk]
+    pieces, rows = [], settings.chunk or _HEAD_ROWS
+    cut = settings.parts or max(1, -(-len(states) // rows))
+    for part, part_targets in zip(states.tensor_split(cut), targets.tensor_split(cut), strict=True):
         if torch.is_grad_enabled():
             pieces.append(checkpoint(of_chunk, part, part_targets, use_reentrant=False, preserve_rng_state=False))
         else:

@@ -36,7 +36,7 @@ class HeadSettings:
 
     temperature: divides the logits, > 0. banned_ids: tokens outside the support. entropy_gradient: whether the entropy
     carries a gradient. want_entropy: False leaves entropy and moment at 0. chunk: positions of a block; None: what
-    suits the device.
+    suits the device. parts: where the head can only be called, into how many calls positions are cut (None: `chunk`).
     """
 
     temperature: float
@@ -44,6 +44,7 @@ class HeadSettings:
     entropy_gradient: bool
     want_entropy: bool
     chunk: int | None = None
+    parts: int | None = None
 
 
 def score_from_states(

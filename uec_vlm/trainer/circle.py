@@ -83,7 +83,11 @@ class Circle:
     def scorer(self) -> Scorer:
         """Scores by the policy at the training temperature."""
         return Scorer(
-            self.policy, self.settings.sampling.temperature, run=self.learner.run, together=self.ranks.world > 1
+            self.policy,
+            self.settings.sampling.temperature,
+            run=self.learner.run,
+            together=self.ranks.world > 1,
+            most=self.learner.most if self.learner.sharded else None,
         )
 
     @property

@@ -100,6 +100,10 @@ class Learner:
         """Whether it holds on every rank."""
         return all(self.ranks.collect(lambda: value))
 
+    def most(self, value: int) -> int:
+        """The largest over the ranks."""
+        return max(self.ranks.collect(lambda: value))
+
     def sampler(self) -> Policy:
         """The policy that a rollout engine in memory samples with: whole weights, as they are now."""
         if self.replica is None:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from uec_vlm.batches import collate_completions, cut_for_ranks
-from uec_vlm.policy import Policy, score
+from uec_vlm.policy import Policy, head_calls, score
 from uec_vlm.records import CompletionBatch, Prompt, Rollout, Sample, TokenScores, Trajectory
 from uec_vlm.trainer.blank import with_blank
 from uec_vlm.trainer.exchange import light
@@ -36,7 +36,8 @@ class Scorer:
 
     run: how its forward is called (`Learner.run`). together: whether the ranks' forwards are one act (training, or
     weights that are sharded): then each forward has the same form on every rank. around: what holds during a forward
-    (an adapter switched off). during: what holds while many are scored (weights brought to the GPU).
+    (an adapter switched off). during: what holds while many are scored (weights brought to the GPU). most: where
+    weights are sharded, the largest of the numbers that the ranks give it.
     """
 
     policy: Policy
@@ -45,6 +46,7 @@ class Scorer:
     together: bool = False
     around: Callable[[], AbstractContextManager[Any]] = nullcontext
     during: Callable[[], AbstractContextManager[Any]] = nullcontext
+    most: Callable[[int], int] | None = None
 
     def __call__(
         self,
@@ -59,6 +61,7 @@ class Scorer:
         pictured: whether any rank may have pictures in this round.
         """
         asked = with_blank(self.policy, batch, pictured=pictured) if self.together or batch is None else batch
+        parts = self.most(head_calls(asked)) if self.most is not None else None
 
         def work() -> tuple[Tensor, Tensor, Tensor]:
             with self.around():
@@ -68,6 +71,7 @@ class Scorer:
                     temperature=self.temperature,
                     entropy_gradient=entropy_gradient,
                     want_entropy=want_entropy,
+                    parts=parts,
                 )
             return scores.logprobs, scores.entropy, scores.moment
 
