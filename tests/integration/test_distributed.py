@@ -6,11 +6,6 @@ Each launch asserts the engine that it really got, and ends in time or fails.
 from __future__ import annotations
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +15,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.support.processes import LIMIT, end_in_time, launched
+
 TinyModel = Callable[[str], Path]
-ROOT = Path(__file__).resolve().parents[2]
-LIMIT = 270  # seconds; a launch takes ten on an idle machine
 
 # engine -> distributed type, class of the prepared root, class of a parameter, whether a rank holds a part of it
 REALLY = {
@@ -48,33 +43,6 @@ class Outcome:
     notes: list[list[str]]
     rows: list[Any]
     weights: dict[str, torch.Tensor]
-
-
-def launched(command: list[str], world: int) -> list[str]:
-    if world == 1:
-        return [sys.executable, "-m", *command]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    here = ["--nnodes", "1", "--nproc-per-node", str(world), "--master-addr", "127.0.0.1", "--master-port", str(port)]
-    return [sys.executable, "-m", "torch.distributed.run", *here, "-m", *command]
-
-
-def end_in_time(command: list[str]) -> str:
-    """Runs it in a session of its own and returns what it printed; a hang or a failure fails the test."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TORCHDYNAMO_DISABLE": "1"}
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )  # fmt: skip
-    try:
-        shown, _ = process.communicate(timeout=LIMIT)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        shown, _ = process.communicate()
-        raise AssertionError(f"no end after {LIMIT} s:\n{shown[-3000:]}") from None
-    assert process.returncode == 0, shown[-5000:]
-    return shown
 
 
 def run(

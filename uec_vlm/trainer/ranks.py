@@ -14,6 +14,9 @@ from typing import Any, TypeVar
 from uec_vlm.errors import EngineError, RunError, UecError
 
 T = TypeVar("T")
+Made = TypeVar("Made")
+_Sent = tuple[str, Any]  # "made" with what was made, else the kind of a failure with its text
+_KNOWN = "known_to_all_ranks"
 
 
 @dataclass(frozen=True)
@@ -48,27 +51,57 @@ class Ranks:
         return [shares[place % self.world][place // self.world] for place in range(len(items))]
 
     def collect(self, make: Callable[[], T]) -> list[T]:
-        """What `make` gives on each rank, known to all; raises everywhere what it raised on one."""
+        """What `make` gives on each rank, known to all; raises everywhere what it raised on one.
+
+        `make` may itself collect: what has been raised everywhere by then is not told again. And a rank that fails
+        before such an inner act meets the others in it, where they are told of the failure.
+        """
         if self.world == 1:
             return [make()]
         import torch.distributed as dist
 
         own: BaseException | None = None
         try:
-            sent: tuple[str, Any] = ("made", make())
+            sent: _Sent = ("made", make())
         except Exception as error:  # whatever it is, the other ranks must not wait for ever
-            kind = "engine" if isinstance(error, EngineError) else "failed"
-            own, sent = error, (kind, str(error) if isinstance(error, UecError) else repr(error))
+            if _KNOWN in error.__dict__:
+                raise
+            own, sent = error, _told(error)
         parts: list[Any] = [None] * self.world
         dist.all_gather_object(parts, sent, group=self.group)
         if own is not None:
-            raise own
-        for rank, (kind, value) in enumerate(parts):
-            if kind != "made":
-                raise (EngineError if kind == "engine" else RunError)(
-                    f"process {rank} of {self.world} stopped: {value}"
-                )
+            raise _known(own)
+        for rank, part in enumerate(parts):
+            self._refuse_failure(rank, part)
         return [value for _, value in parts]
+
+    def first_does(self, make: Callable[[], T], work: Callable[[list[T]], Sequence[Made]]) -> Made:
+        """What rank 0's `work` makes of the whole for this rank: it gets what `make` gives on each, and answers each.
+
+        Raises everywhere what either raised on one rank.
+        """
+        if self.world == 1:
+            return work([make()])[0]
+        import torch.distributed as dist
+
+        mine: list[T] = []
+        self.collect(lambda: mine.append(make()))  # a failure arrives here, and what is made goes to rank 0 alone
+        parts: list[Any] | None = [None] * self.world if self.first else None
+        dist.gather_object(mine[0], parts, group=self.group)
+        own: BaseException | None = None
+        answers: list[_Sent] | None = None
+        if parts is not None:
+            try:
+                answers = [("made", answer) for _, answer in zip(parts, work(parts), strict=True)]
+            except Exception as error:
+                own, answers = error, [_told(error)] * self.world
+        got: list[Any] = [None]
+        dist.scatter_object_list(got, answers, group=self.group)
+        if own is not None:
+            raise _known(own)
+        self._refuse_failure(0, got[0])
+        made: Made = got[0][1]
+        return made
 
     def joined(self, mine: Mapping[int, T]) -> dict[int, T]:
         """The entries of all ranks as one dict; no key may come from two."""
@@ -81,6 +114,23 @@ class Ranks:
         """What `make` gives on rank 0, known to all; the others do not call it."""
         made: T | None = self.collect(lambda: make() if self.first else None)[0]
         return made  # type: ignore[return-value]
+
+    def _refuse_failure(self, rank: int, sent: _Sent) -> None:
+        kind, value = sent
+        if kind != "made":
+            failed = EngineError if kind == "engine" else RunError
+            raise _known(failed(f"process {rank} of {self.world} stopped: {value}"))
+
+
+def _told(error: Exception) -> _Sent:
+    kind = "engine" if isinstance(error, EngineError) else "failed"
+    return kind, str(error) if isinstance(error, UecError) else repr(error)
+
+
+def _known(error: BaseException) -> BaseException:
+    """The error, marked as one that every rank raises at this point."""
+    error.__dict__[_KNOWN] = True
+    return error
 
 
 ALONE = Ranks()
