@@ -287,8 +287,8 @@ def section(rows: Sequence[Row], measured: Calibration, load: Load, hardware: Ha
         "(72B). Communication is not overlapped: an upper bound.",
         markdown(rows, columns),
         "*together*: all GPUs generate, then all train. *apart*: some serve, the others train, in turn. *one step "
-        "ahead*: at once; the longer of the two is shown. Engines of eight GPUs are vLLM servers, which are refused "
-        "with several training processes for now: the rows of the 72B cannot be run with this version.",
+        "ahead*: at once; the longer of the two is shown. Engines of eight GPUs are vLLM servers. Every process loads "
+        "the whole model before it is sharded: the rows of the 72B cannot be run with this version.",
         "![Where the time of a step goes](img/cluster_sim.png)",
         *findings(rows),
     ]

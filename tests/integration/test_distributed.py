@@ -5,76 +5,15 @@ Each launch asserts the engine that it really got, and ends in time or fails.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from tests.support.processes import LIMIT, end_in_time, launched
+from tests.support.processes import ABOVE, LIMIT, Outcome, assert_really, assert_same, run
 
 TinyModel = Callable[[str], Path]
-
-# engine -> distributed type, class of the prepared root, class of a parameter, whether a rank holds a part of it
-REALLY = {
-    "ddp": ("MULTI_CPU", "DistributedDataParallel", "Parameter"),
-    "zero2": ("DEEPSPEED", "DeepSpeedEngine", "Parameter"),
-    "zero3": ("DEEPSPEED", "DeepSpeedEngine", "Parameter"),
-    "fsdp2": ("FSDP", "FSDPRoot", "DTensor"),
-}
-# Every step trains on what it kept: optimizer steps of 8 sequences, the last ones of fewer than there are ranks.
-ABOVE: dict[str, Any] = {
-    "model": {"device": "cpu"},
-    "update": {"learning_rate": 1e-4},
-    "objective": {"accumulate": False},
-}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run left: the engine, metrics, remarks and rollouts of every step, the weights at the end."""
-
-    engine: dict[str, Any]
-    metrics: list[dict[str, float]]
-    notes: list[list[str]]
-    rows: list[Any]
-    weights: dict[str, torch.Tensor]
-
-
-def run(
-    folder: Path, model: Path, engine: str, world: int, *, steps: int = 3, above: dict[str, Any] | None = None,
-    **more: Any,
-) -> Outcome:  # fmt: skip
-    folder.mkdir(parents=True, exist_ok=True)
-    out = folder / "outcome.json"
-    tree = {"model": str(model), "engine": engine, "steps": steps, "out": str(out), "above": above or ABOVE, **more}
-    specification = folder / "specification.json"
-    specification.write_text(json.dumps(tree))
-    end_in_time(launched(["tests.support.distributed_run", str(specification)], world))
-    return Outcome(**json.loads(out.read_text()), weights=load_file(out.with_suffix(".safetensors")))
-
-
-def assert_same(one: Outcome, other: Outcome) -> None:
-    assert one.rows == other.rows, "other rollouts, verdicts or selections"
-    assert one.notes == other.notes
-    for mine, theirs in zip(one.metrics, other.metrics, strict=True):
-        assert mine.keys() == theirs.keys()
-        for name, value in mine.items():
-            assert theirs[name] == pytest.approx(value, rel=0, abs=1e-5 * max(1.0, abs(value))), name
-    assert one.weights.keys() == other.weights.keys()
-    for name, weight in one.weights.items():
-        torch.testing.assert_close(other.weights[name], weight, rtol=0, atol=1e-5)
-
-
-def assert_really(outcome: Outcome, engine: str, world: int) -> None:
-    got = outcome.engine
-    assert (got["distributed_type"], got["root"], got["parameter"]) == REALLY[engine.split("_")[0]]
-    assert got["world"] == world
-    assert (got["shape"] == [0]) == engine.startswith("zero3")
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +36,11 @@ def alone(tiny_model: TinyModel, tmp_path_factory: pytest.TempPathFactory) -> Ou
 @pytest.mark.timeout(LIMIT + 30)
 @pytest.mark.parametrize("engine", ["ddp", "zero2", "zero3", "fsdp2"])
 def test_two_processes_are_one(engine: str, alone: Outcome, tiny_model: TinyModel, tmp_path: Path) -> None:
-    outcome = run(tmp_path, tiny_model("qwen2_5_vl"), engine, 2)
+    """The preflight halves the weights and undoes it: nothing of it is left in the run."""
+    outcome = run(tmp_path, tiny_model("qwen2_5_vl"), engine, 2, preflight=True)
     assert_really(outcome, engine, 2)
+    assert outcome.preflight["halved"]
+    assert len(outcome.preflight["gaps"]) == 2 and max(outcome.preflight["gaps"]) < 1e-4
     assert_same(alone, outcome)
 
 

@@ -2,7 +2,8 @@
 
     torchrun ... -m tests.support.distributed_run SPECIFICATION.json
 
-The specification names the model's folder, the engine, the number of steps, and where the outcome goes.
+The specification names the model's folder, the engine, the number of steps, and where the outcome goes. fails: each
+process writes what the rollout engine's end raised in it, beside the outcome.
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ from safetensors.torch import save_file
 from tests.support.tiny_models import picture
 from tests.support.worlds import judge_by_parity, tiny_circle
 from uec_vlm.batches import PromptReader
+from uec_vlm.engine_sections import GapSection
+from uec_vlm.errors import EngineError
 from uec_vlm.policy import save_policy
 from uec_vlm.policy.forward import backbone_of
 from uec_vlm.records import Judged, Rollout, Sample
 from uec_vlm.trainer import launch
 from uec_vlm.trainer.build import first_state
 from uec_vlm.trainer.circle import Circle
+from uec_vlm.trainer.engines import halved, preflight
 from uec_vlm.trainer.launch import start_accelerator
 from uec_vlm.trainer.loop import Turn, train
 from uec_vlm.trainer.shards import gather_moments, scatter_moments
@@ -129,6 +133,15 @@ def outcome(circle: Circle, turns: list[Turn]) -> dict[str, Any]:
     }
 
 
+def checked(circle: Circle) -> dict[str, Any]:
+    """The preflight's gaps, and whether `halved` halves every weight."""
+    gaps = preflight(circle, GapSection(prompts=3, completions=2, max_new_tokens=6))
+    before = {name: value.clone() for name, value in circle.learner.weights()}
+    with halved(circle.learner):
+        same = [torch.equal(value * 2, before[name]) for name, value in circle.learner.weights()]
+    return {"gaps": [gap.largest for gap in gaps], "halved": all(same)}
+
+
 def main(path: str) -> None:
     specification = json.loads(Path(path).read_text())
     os.environ["UEC_TEST_FOLDER"] = str(Path(path).parent)
@@ -141,15 +154,22 @@ def main(path: str) -> None:
         scatter_moments(circle.learner, moments)
     if specification.get("broken_rank") == circle.ranks.rank:
         break_backward(circle)
-    turns = list(train(circle, state, last_step=specification["steps"]))
+    found = checked(circle) if specification.get("preflight") else {}
+    out = Path(specification["out"])
+    try:
+        turns = list(train(circle, state, last_step=specification["steps"]))
+    except EngineError as error:
+        if not specification.get("fails"):
+            raise
+        out.with_suffix(f".{circle.ranks.rank}.txt").write_text(str(error))
+        return
     if "save" in specification:
         save(circle, turns[-1].state, Path(specification["save"]))
     weights = {name: value.cpu().clone() for name, value in circle.learner.weights()}
     weights |= {name: value for name, value in gather_moments(circle.learner).items() if name.endswith(".master")}
     if circle.ranks.first:
-        out = Path(specification["out"])
         save_file(weights, out.with_suffix(".safetensors"))
-        out.write_text(json.dumps(outcome(circle, turns)))
+        out.write_text(json.dumps({**outcome(circle, turns), "preflight": found}))
     if circle.ranks.world > 1:
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()

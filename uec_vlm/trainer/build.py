@@ -40,6 +40,7 @@ from uec_vlm.trainer.judging import RewardSettings, judge_rollouts
 from uec_vlm.trainer.launch import Launched, build_learner, launch
 from uec_vlm.trainer.learner import Learner
 from uec_vlm.trainer.memory import brought_to
+from uec_vlm.trainer.ranks import ALONE, Ranks
 from uec_vlm.trainer.scoring import Scorer
 from uec_vlm.trainer.seeds import seed_for
 from uec_vlm.trainer.state import TrainState
@@ -97,7 +98,7 @@ def build_circle(
     refuse_combination(config, launched.engine)
     objective = build_objective(config.objective)
     sources = _sources(config)  # before the model: a wrong path is told in a second, not after a minute of loading
-    bench = build_bench(config, device=accelerator.device, checkpoint=checkpoint)
+    bench = build_bench(config, device=accelerator.device, checkpoint=checkpoint, ranks=launched.ranks)
     refused: list[str] = []
     usable = {split: _usable(config, samples, bench, split, refused) for split, samples in sources.items()}
     test = _held_out(config, "test", usable["test"]) if "test" in usable else None
@@ -107,8 +108,11 @@ def build_circle(
         betas=config.update.betas,
         weight_decay=config.update.weight_decay,
     )
-    learner = build_learner(launched, bench.policy, optimizer, max_grad_norm=config.update.max_grad_norm)
-    if learner.replica is not None:
+    outside = config.rollout.engine != "hf"
+    learner = build_learner(
+        launched, bench.policy, optimizer, max_grad_norm=config.update.max_grad_norm, outside=outside
+    )
+    if learner.sharded:
         bench.engine.load_weights(learner.replica, version=0)
     circle = Circle(
         learner=learner,
@@ -123,12 +127,14 @@ def build_circle(
     return circle, Splits(_held_out(config, "validation", usable["validation"]), test, refused)
 
 
-def build_bench(config: RunConfig, *, device: torch.device | str, checkpoint: Path | None = None) -> Bench:
+def build_bench(
+    config: RunConfig, *, device: torch.device | str, checkpoint: Path | None = None, ranks: Ranks = ALONE
+) -> Bench:
     """Policy, engine, prompts and grader: neither optimizer nor reference nor training data."""
     policy = build_policy(config.model, config.data.prompt, device=device, checkpoint=checkpoint, seed=config.run.seed)
     data = config.data
     renderer = build_renderer(policy, data.prompt, cache=data.prompt_cache, cache_mib=data.prompt_cache_mib)
-    return Bench(policy, build_engine(config, policy), renderer, build_judge(config))
+    return Bench(policy, build_engine(config, policy, ranks), renderer, build_judge(config))
 
 
 def build_evaluation(config: RunConfig, split: str) -> tuple[Bench, HeldOut]:
@@ -212,10 +218,10 @@ def build_renderer(
     return PromptCache(one, cache, most_bytes=cache_mib * 2**20) if cache else one
 
 
-def build_engine(config: RunConfig, policy: Policy) -> RolloutEngine:
+def build_engine(config: RunConfig, policy: Policy, ranks: Ranks = ALONE) -> RolloutEngine:
     """The rollout engine of the configuration."""
     if config.rollout.engine == "vllm":
-        return build_vllm(config, policy, model_folder(config.model.path))
+        return build_vllm(config, policy, model_folder(config.model.path), ranks)
     engine: Any = ENGINES[config.rollout.engine]()
     made: RolloutEngine = engine(
         policy,

@@ -29,7 +29,7 @@ class Engine:
 
 def refuse_combination(config: RunConfig, engine: Engine) -> None:
     """ConfigError with the reason and the remedy for settings that the engine cannot train with."""
-    checks = (_precision, _lost_updates, _quantization, _server)
+    checks = (_precision, _lost_updates, _quantization)
     for reason in (check(config, engine) for check in checks):
         if reason is not None:
             raise ConfigError(reason)
@@ -91,14 +91,5 @@ def _quantization(config: RunConfig, engine: Engine) -> str | None:
             f"model.quantization = {chosen} with rollout.engine = {config.rollout.engine}: a server samples with "
             "other weights than the four-bit ones that are trained over. Set rollout.engine = hf, or "
             "model.quantization = null."
-        )
-    return None
-
-
-def _server(config: RunConfig, engine: Engine) -> str | None:
-    if config.rollout.engine != "hf" and engine.world > 1:
-        return (
-            f"rollout.engine = {config.rollout.engine} with {engine.world} training processes: each of them would "
-            "give the servers its weights. Set rollout.engine = hf, or train in one process."
         )
     return None

@@ -7,46 +7,56 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from uec_vlm.batches.vision import resize_pictures
 from uec_vlm.config import PromptSection, RunConfig
-from uec_vlm.engine_sections import GapSection
+from uec_vlm.engine_sections import GapSection, VLLMSection
 from uec_vlm.errors import ConfigError, EngineError
 from uec_vlm.objective import Gap, gap_of
 from uec_vlm.policy import Policy, save_policy, save_untied
-from uec_vlm.records import Prompt, Rollout
-from uec_vlm.rollouts import ENGINES, RolloutEngine, SamplingSettings
+from uec_vlm.records import Prompt
+from uec_vlm.rollouts import ENGINES, RolloutEngine
 from uec_vlm.trainer.circle import Circle
+from uec_vlm.trainer.exchange import Packed, pack_rollout, unpack_rollout
+from uec_vlm.trainer.first_engine import engine_of_first
+from uec_vlm.trainer.learner import Learner
+from uec_vlm.trainer.ranks import ALONE, Ranks
 from uec_vlm.trainer.scoring import score_rollouts
 from uec_vlm.trainer.seeds import seed_for
 
 _MOST_PICTURES = 8
 
 
-def build_vllm(config: RunConfig, policy: Policy, model: str) -> RolloutEngine:
-    """The engine over vLLM servers. model: what a server that is started here serves.
+def build_vllm(config: RunConfig, policy: Policy, model: str, ranks: Ranks = ALONE) -> RolloutEngine:
+    """The engine over vLLM servers, which the first rank asks for all ranks.
 
-    ConfigError in several processes, or for a key that is not in the environment.
+    model: what a server that is started here serves. ConfigError for a key that is not in the environment.
     """
+    section = config.rollout.vllm
+    assert section is not None  # the configuration refuses the engine without its section
+    write = save_untied if section.untie_head else save_policy
+
+    def make(pictures: Callable[[Prompt], list[bytes]]) -> RolloutEngine:
+        served = model
+        if section.start is not None and section.untie_head:
+            served = str(save_untied(policy, Path(tempfile.mkdtemp(prefix="uec-vlm-served-"))))
+        settings = _vllm_settings(config, section, sees=policy.traits.sees, model=served)
+        made: RolloutEngine = ENGINES["vllm"]()(policy, pictures, write, settings)
+        return made
+
+    return engine_of_first(ranks, picture_encoder(policy, config.data.prompt), make)
+
+
+def _vllm_settings(config: RunConfig, section: VLLMSection, *, sees: bool, model: str) -> Any:
     from uec_vlm.rollouts.vllm import VLLMSettings
     from uec_vlm.rollouts.vllm_fleet import Patience
     from uec_vlm.rollouts.vllm_server import StartSettings
 
-    section, prompt, sees = config.rollout.vllm, config.data.prompt, policy.traits.sees
-    assert section is not None  # the configuration refuses the engine without its section
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ConfigError(
-            "rollout.engine = vllm in several processes is not built yet: the ranks would load different weights into "
-            "the servers. Train in one process, or set rollout.engine = hf."
-        )
-    write = save_untied if section.untie_head else save_policy
-    if section.start is not None and section.untie_head:
-        model = str(save_untied(policy, Path(tempfile.mkdtemp(prefix="uec-vlm-served-"))))
-    settings = VLLMSettings(
+    prompt = config.data.prompt
+    return VLLMSettings(
         servers=section.servers,
         start=StartSettings(**section.start.model_dump()) if section.start is not None else None,
         model=model,
@@ -64,8 +74,6 @@ def build_vllm(config: RunConfig, policy: Policy, model: str) -> RolloutEngine:
         weights_dir=section.weights_dir,
         api_key=_key(section.api_key_variable),
     )
-    made: RolloutEngine = ENGINES["vllm"]()(policy, picture_encoder(policy, prompt), write, settings)
-    return made
 
 
 def picture_encoder(policy: Policy, prompt: PromptSection) -> Callable[[Prompt], list[bytes]]:
@@ -98,7 +106,7 @@ def preflight(circle: Circle, limits: GapSection) -> list[Gap]:
     """
     gaps = []
     if limits.prove_push:
-        with halved(circle.policy):
+        with halved(circle.learner):
             gaps.append(_measured(circle, limits, version=-1))
         _refuse(gaps[-1], limits, "after halved weights were given to it: new weights do not arrive whole", _UNTIE)
     gaps.append(_measured(circle, limits, version=0))
@@ -114,34 +122,39 @@ _DIFFERS = "Serve the folder in model.path with the dtype in model.dtype, or rai
 
 
 @contextmanager
-def halved(policy: Policy) -> Iterator[None]:
-    """All floating-point weights times one half meanwhile: a power of two, so nothing is rounded."""
-    weights = [weight for weight in policy.model.parameters() if weight.is_floating_point()]
-    with torch.no_grad():
-        for weight in weights:
-            weight.mul_(0.5)
-        try:
-            yield
-        finally:
-            for weight in weights:
-                weight.mul_(2.0)
+def halved(learner: Learner) -> Iterator[None]:
+    """All floating-point weights times one half meanwhile: a power of two, so nothing is rounded.
+
+    After an error in one of several processes they stay so: the others may never come to the undoing.
+    """
+    learner.scale(0.5)
+    try:
+        yield
+    except BaseException:
+        if learner.ranks.world == 1:
+            learner.scale(2.0)
+        raise
+    learner.scale(2.0)
 
 
 def _measured(circle: Circle, limits: GapSection, *, version: int) -> Gap:
     settings = circle.settings
     places = range(min(limits.prompts, len(circle.samples)))
+    sampling = replace(settings.sampling, max_new_tokens=min(limits.max_new_tokens, settings.sampling.max_new_tokens))
     circle.refill_engine(version)
-    groups = circle.engine.generate(
-        [circle.render(circle.samples[place]) for place in places],
-        completions=limits.completions,
-        sampling=SamplingSettings(
-            temperature=settings.sampling.temperature,
-            top_p=settings.sampling.top_p,
-            max_new_tokens=min(limits.max_new_tokens, settings.sampling.max_new_tokens),
-        ),
-        seeds=[seed_for(settings.seed, "preflight", place) for place in places],
-    )
-    rollouts: Sequence[Rollout] = [rollout for group in groups for rollout in group]
+
+    def work(mine: Sequence[int]) -> list[list[Packed]]:
+        groups = circle.engine.generate(
+            [circle.render(circle.samples[place]) for place in mine],
+            completions=limits.completions,
+            sampling=sampling,
+            seeds=[seed_for(settings.seed, "preflight", place) for place in mine],
+        )
+        return [[pack_rollout(rollout) for rollout in group] for group in groups]
+
+    prompts = [circle.sharing.remember(circle.samples[place]) for place in places]
+    groups = circle.ranks.spread(places, work)
+    rollouts = [unpack_rollout(one, prompt) for prompt, group in zip(prompts, groups, strict=True) for one in group]
     scores = score_rollouts(circle.scorer, rollouts, sharing=circle.sharing)
     return gap_of([rollout.behaviour_logprobs for rollout in rollouts], [item.logprobs for item in scores])
 

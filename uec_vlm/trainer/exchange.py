@@ -40,17 +40,35 @@ def unpack_prompt(packed: Packed, sample: Sample) -> Prompt:
     )
 
 
+def pack_rollout(rollout: Rollout) -> Packed:
+    """The rollout without its prompt."""
+    return {
+        "text": rollout.text,
+        "completion_ids": rollout.completion_ids.numpy(),
+        "behaviour_logprobs": rollout.behaviour_logprobs.numpy(),
+        "finish": rollout.finish,
+        "source": rollout.source,
+        "temperature": rollout.temperature,
+        "policy_version": rollout.policy_version,
+    }
+
+
+def unpack_rollout(packed: Packed, prompt: Prompt) -> Rollout:
+    """The rollout of this prompt."""
+    own = {key: packed[key] for key in ("text", "finish", "source", "temperature", "policy_version")}
+    return Rollout(
+        prompt=prompt,
+        completion_ids=torch.from_numpy(packed["completion_ids"]),
+        behaviour_logprobs=torch.from_numpy(packed["behaviour_logprobs"]),
+        **own,
+    )
+
+
 def pack_judged(group: Sequence[Judged]) -> list[Packed]:
     """The judged completions of one prompt, without the prompt."""
     return [
         {
-            "text": item.rollout.text,
-            "completion_ids": item.rollout.completion_ids.numpy(),
-            "behaviour_logprobs": item.rollout.behaviour_logprobs.numpy(),
-            "finish": item.rollout.finish,
-            "source": item.rollout.source,
-            "temperature": item.rollout.temperature,
-            "policy_version": item.rollout.policy_version,
+            "rollout": pack_rollout(item.rollout),
             "verdict": asdict(item.verdict),
             "rewards": {"accuracy": item.accuracy, "format": item.format, "reward": item.reward},
         }
@@ -60,15 +78,7 @@ def pack_judged(group: Sequence[Judged]) -> list[Packed]:
 
 def unpack_judged(packed: Sequence[Packed], prompt: Prompt) -> tuple[Judged, ...]:
     """The judged completions of this prompt."""
-    return tuple(_judged(entry, prompt) for entry in packed)
-
-
-def _judged(entry: Packed, prompt: Prompt) -> Judged:
-    own = {key: entry[key] for key in ("text", "finish", "source", "temperature", "policy_version")}
-    rollout = Rollout(
-        prompt=prompt,
-        completion_ids=torch.from_numpy(entry["completion_ids"]),
-        behaviour_logprobs=torch.from_numpy(entry["behaviour_logprobs"]),
-        **own,
+    return tuple(
+        Judged(unpack_rollout(entry["rollout"], prompt), Verdict(**entry["verdict"]), **entry["rewards"])
+        for entry in packed
     )
-    return Judged(rollout, Verdict(**entry["verdict"]), **entry["rewards"])

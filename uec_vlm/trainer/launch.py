@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import os
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedType
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+from torch import nn
 
 from uec_vlm.errors import ConfigError
 from uec_vlm.policy import Policy
@@ -17,6 +19,9 @@ from uec_vlm.trainer.combinations import Engine
 from uec_vlm.trainer.fixed_order import prepare
 from uec_vlm.trainer.learner import Kind, Learner, Root, ZeroLearner
 from uec_vlm.trainer.ranks import Ranks
+
+# The others wait for the first rank while it waits for servers: longer than gloo's half hour.
+_PATIENCE = timedelta(hours=12)
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,8 @@ def ranks_of(accelerator: Accelerator) -> Ranks:
         return Ranks()
     import torch.distributed as dist
 
-    return Ranks(accelerator.process_index, accelerator.num_processes, dist.new_group(backend="gloo"))
+    group = dist.new_group(backend="gloo", timeout=_PATIENCE)
+    return Ranks(accelerator.process_index, accelerator.num_processes, group)
 
 
 def kind_of(accelerator: Accelerator) -> Kind:
@@ -109,17 +115,24 @@ def kind_of(accelerator: Accelerator) -> Kind:
 
 
 def build_learner(
-    launched: Launched, policy: Policy, optimizer: torch.optim.Optimizer, *, max_grad_norm: float
+    launched: Launched,
+    policy: Policy,
+    optimizer: torch.optim.Optimizer,
+    *,
+    max_grad_norm: float,
+    outside: bool = False,
 ) -> Learner:
-    """Puts policy and optimizer under accelerate's engine."""
+    """Puts policy and optimizer under accelerate's engine. outside: whether servers sample, and not the model here."""
     accelerator, ranks = launched.accelerator, launched.ranks
     kind = kind_of(accelerator)
     root = Root(policy.model)
     if kind == "one":
-        return Learner(policy, root, accelerator.prepare(optimizer), accelerator, ranks, kind)
+        return Learner(policy, root, accelerator.prepare(optimizer), accelerator, ranks, kind, outside=outside)
     if kind in ("zero2", "zero3"):
         _set_deepspeed(accelerator.state.deepspeed_plugin.deepspeed_config, max_grad_norm)
-    replica = _copy(policy) if kind in ("zero3", "fsdp2") else None
+    sampling = ranks.first or not outside
+    device = torch.device("cpu") if outside else policy.device
+    replica = _copy(policy, device) if kind in ("zero3", "fsdp2") and sampling else None
     prepared, wrapped = accelerator.prepare(root, optimizer)
     _load_models_whole()
     made = ZeroLearner if kind in ("zero2", "zero3") else Learner
@@ -127,7 +140,7 @@ def build_learner(
         _keep_head_whole(root)
     prepared.train()
     policy.model.eval()
-    return made(policy, prepared, wrapped, accelerator, ranks, kind, replica)
+    return made(policy, prepared, wrapped, accelerator, ranks, kind, replica, outside)
 
 
 def _load_models_whole() -> None:
@@ -137,9 +150,16 @@ def _load_models_whole() -> None:
     unset_hf_deepspeed_config()
 
 
-def _copy(policy: Policy) -> Policy:
-    """A whole copy of the policy, which a rollout engine in memory samples with: shards cannot be decoded with."""
-    model = copy.deepcopy(policy.model).requires_grad_(False)
+def _copy(policy: Policy, device: torch.device) -> Policy:
+    """A whole copy of the policy, which samples or is written for servers: shards can be neither decoded nor written.
+
+    Its weights are made on the device at once, so that a GPU never holds two policies for a copy on the CPU.
+    """
+    there: dict[int, Any] = {
+        id(weight): nn.Parameter(weight.detach().to(device, copy=True), requires_grad=False)
+        for weight in policy.model.parameters()
+    }
+    model = copy.deepcopy(policy.model, there).to(device)
     return replace(policy, model=model.eval())
 
 

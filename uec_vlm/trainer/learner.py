@@ -50,7 +50,8 @@ class Learner:
     """A policy under one process, DDP or FSDP2.
 
     root: the prepared `Root`. optimizer: as accelerate prepared it. replica: where the policy's weights are shards, a
-    whole copy to sample with; None where the policy itself is whole.
+    whole copy to sample with; None where the policy itself is whole, or on a rank that gives no weights. outside:
+    whether servers sample, which the first rank alone gives the weights.
     """
 
     policy: Policy
@@ -60,6 +61,7 @@ class Learner:
     ranks: Ranks
     kind: Kind
     replica: Policy | None = None
+    outside: bool = False
 
     @property
     def sharded(self) -> bool:
@@ -105,14 +107,27 @@ class Learner:
         return max(self.ranks.collect(lambda: value))
 
     def sampler(self) -> Policy:
-        """The policy that a rollout engine in memory samples with: whole weights, as they are now."""
-        if self.replica is None:
+        """The policy that a rollout engine samples with: whole weights, as they are now. A common act of all ranks.
+
+        A rank that gives no weights takes part, and gets the policy as it is.
+        """
+        if not self.sharded:
             return self.policy
         with torch.no_grad():
-            copies = self.replica.model.state_dict()
+            copies = self.replica.model.state_dict() if self.replica is not None else None
             for name, value in self.weights():
-                copies[name].copy_(value)
-        return self.replica
+                if copies is not None:
+                    copies[name].copy_(value)
+        return self.replica or self.policy
+
+    def scale(self, factor: float) -> None:
+        """All floating-point weights times a factor, in place; a common act of all ranks."""
+        state = self.policy.model.state_dict(keep_vars=True)  # makes FSDP2 put away what it has gathered
+        kept = {id(value): value for value in state.values() if isinstance(value, nn.Parameter)}  # shared ones once
+        with torch.no_grad():
+            for value in kept.values():
+                if value.is_floating_point():
+                    self._scale(value, factor)
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Names of the model's state dict with whole tensors, one after another; a common act of all ranks."""
@@ -141,6 +156,9 @@ class Learner:
             return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
         clipped = self.accelerator.clip_grad_norm_(self.policy.model.parameters(), max_norm)
         return float("nan") if clipped is None else float(clipped)
+
+    def _scale(self, value: Tensor, factor: float) -> None:
+        value.mul_(factor)
 
     def _whole(self, value: Tensor) -> Tensor:
         return value.detach() if self.kind != "fsdp2" or not hasattr(value, "full_tensor") else value.full_tensor()
@@ -173,6 +191,15 @@ class ZeroLearner(Learner):
         if not engine.was_step_applied():
             return None
         return float(engine.get_global_grad_norm())
+
+    def _scale(self, value: Tensor, factor: float) -> None:
+        if not hasattr(value, "ds_id"):
+            value.mul_(factor)
+            return
+        import deepspeed
+
+        with deepspeed.zero.GatheredParameters([value], modifier_rank=0):
+            value.mul_(factor)
 
     def _whole(self, value: Tensor) -> Tensor:
         if not hasattr(value, "ds_id"):

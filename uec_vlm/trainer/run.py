@@ -14,6 +14,7 @@ from uec_vlm.config import RunConfig, dump_config
 from uec_vlm.dumps import sample_rows
 from uec_vlm.errors import CheckpointError, RunError, RunStopped, UecError
 from uec_vlm.metrics import StepReport
+from uec_vlm.policy import Policy
 from uec_vlm.reports.summary import print_summary, write_report
 from uec_vlm.runlog import RunFolder, full_disk_told, open_run, sole_writer
 from uec_vlm.trainer.build import Splits, build_circle, build_policy, first_state, resolve
@@ -271,14 +272,20 @@ def _finish(run: Run) -> None:
     if run.splits.test is not None and not _evaluated(run, "test", chosen):
         if chosen != last:
             checkpoint = run.folder.checkpoints / f"step_{chosen}"
-            best = build_policy(
-                run.config.model, run.config.data.prompt, device=run.circle.policy.device, checkpoint=checkpoint
-            )
-            run.circle.engine.load_weights(best)
+            run.circle.engine.load_weights(_loaded(run, checkpoint))
         _test(run, chosen)
     if run.ranks.first:
         write_report(run.folder)
         print_summary(run.folder, run.console)
+
+
+def _loaded(run: Run, checkpoint: Path) -> Policy | None:
+    """The policy of a checkpoint; None in a process that gives a server no weights."""
+    learner = run.circle.learner
+    if learner.outside and not run.ranks.first:
+        return None
+    device = "cpu" if learner.outside else run.circle.policy.device
+    return build_policy(run.config.model, run.config.data.prompt, device=device, checkpoint=checkpoint)
 
 
 def _validate(run: Run, step: int, report: StepReport) -> bool:

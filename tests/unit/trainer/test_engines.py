@@ -61,9 +61,10 @@ def test_an_engine_of_another_model_is_refused(tiny_model: TinyModel) -> None:
 
 
 def test_halving_is_undone_exactly_also_after_an_error(tiny_model: TinyModel) -> None:
-    policy = load_policy(tiny_model("qwen2_5_vl"))
+    circle = tiny_circle(tiny_model("qwen2_5_vl"))
+    policy = circle.policy
     before = {name: value.clone() for name, value in policy.model.named_parameters()}
-    with pytest.raises(RuntimeError), halved(policy):
+    with pytest.raises(RuntimeError), halved(circle.learner):
         assert all(torch.equal(value * 2, before[name]) for name, value in policy.model.named_parameters())
         raise RuntimeError
     assert all(torch.equal(value, before[name]) for name, value in policy.model.named_parameters())
