@@ -108,7 +108,7 @@ def build_circle(
         betas=config.update.betas,
         weight_decay=config.update.weight_decay,
     )
-    outside = config.rollout.engine != "hf"
+    outside = config.rollout.engine == "vllm"
     learner = build_learner(
         launched, bench.policy, optimizer, max_grad_norm=config.update.max_grad_norm, outside=outside
     )
