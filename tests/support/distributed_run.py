@@ -26,7 +26,7 @@ from tests.support.worlds import judge_by_parity, tiny_circle
 from uec_vlm.batches import PromptReader
 from uec_vlm.engine_sections import GapSection
 from uec_vlm.errors import EngineError
-from uec_vlm.policy import save_policy
+from uec_vlm.policy import lengths, save_policy
 from uec_vlm.policy.forward import backbone_of
 from uec_vlm.records import Judged, Rollout, Sample
 from uec_vlm.trainer import launch
@@ -142,7 +142,14 @@ def checked(circle: Circle) -> dict[str, Any]:
     return {"gaps": [gap.largest for gap in gaps], "halved": all(same)}
 
 
+def cut_finely() -> None:
+    """Groups of a few tokens and head calls of a few positions, so that the processes would need different numbers."""
+    lengths._CPU_TOKENS = 8
+    sys.modules["uec_vlm.policy.score"]._HEAD_ROWS = 8  # type: ignore[attr-defined]  # the package names the function so
+
+
 def main(path: str) -> None:
+    cut_finely()
     specification = json.loads(Path(path).read_text())
     os.environ["UEC_TEST_FOLDER"] = str(Path(path).parent)
     torch.manual_seed(int(os.environ.get("RANK", "0")))  # nothing may depend on the global generator
