@@ -205,7 +205,7 @@ def test_ten_thousand_rollouts_are_small_and_quick(open_page: Any, tmp_path: Pat
     metrics = {one["name"]: one["value"] for one in clock.send("Performance.getMetrics")["metrics"]}
     work = min(metrics["TaskDuration"], metrics.get("ThreadTime", metrics["TaskDuration"]))
     print(f"10 000 rollouts: {size:.1f} MiB, {work:.2f} s of work, open after {waited:.2f} s")
-    assert 0 < work < 3
+    assert 0 < work < 6  # two on a fast processor
     page.focus("#list")
     page.keyboard.press("End")
     page.wait_for_selector("#row9999[aria-selected=true]")

@@ -65,7 +65,7 @@ def alone(tiny_model: TinyModel, tmp_path_factory: pytest.TempPathFactory) -> Se
 
 @pytest.mark.timeout(LIMIT + 30)
 @pytest.mark.parametrize(
-    "engine", ["ddp", "zero3", *(pytest.param(name, marks=pytest.mark.slow) for name in ("zero2", "fsdp2"))]
+    "engine", ["ddp", *(pytest.param(name, marks=pytest.mark.slow) for name in ("zero2", "zero3", "fsdp2"))]
 )
 def test_two_processes_ask_as_one(engine: str, alone: Served, tiny_model: TinyModel, tmp_path: Path) -> None:
     model = tiny_model("qwen2_5_vl")
