@@ -14,17 +14,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
 
 from uec_vlm.batches import PromptSettings, render
-from uec_vlm.geosynth import GeoProblem, ProblemSet
+from uec_vlm.geosynth import GeoProblem, ProblemSet, to_sample
 from uec_vlm.policy import load_policy, save_policy
 from uec_vlm.records import Prompt, Sample
 from uec_vlm.starter.lessons import guessed, reading, worked
 from uec_vlm.starter.report import STARTER_FAMILIES, STARTER_LEVELS
 from uec_vlm.starter.warm_up import write_sums
 from uec_vlm.trainer.build import model_folder
-from uec_vlm.trainer.sft import Example, sft_run
+from uec_vlm.trainer.sft import Example, Examples, sft_run
 
 # Their solutions are one calculation with one number that is read.
 RARE_FAMILIES = (
@@ -52,35 +51,20 @@ def copied(problem: GeoProblem) -> str:
     return f"<think>{reading(problem)}: x={read}</think>\\boxed{{{read}}}"
 
 
-class _Lessons(Sequence[Example]):
-    """Problems with a completion to imitate, made when they are asked for; the numbers are those of the warm-up."""
+def _lessons(recipe: RareRecipe) -> Examples:
+    """Problems with a completion to imitate; the numbers are those of the warm-up."""
+    count, seed = recipe.steps * recipe.batch, 100 + recipe.seed
+    problems = ProblemSet(split="train", count=count, seed=seed, families=STARTER_FAMILIES, levels=STARTER_LEVELS)
 
-    def __init__(self, recipe: RareRecipe) -> None:
-        self._recipe = recipe
-        self._problems = ProblemSet(
-            split="train",
-            count=recipe.steps * recipe.batch,
-            seed=100 + recipe.seed,
-            families=STARTER_FAMILIES,
-            levels=STARTER_LEVELS,
-        )
-
-    def __len__(self) -> int:
-        return len(self._problems)
-
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Example]: ...
-    def __getitem__(self, index: int | slice) -> Example | list[Example]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
-        problem, chance = self._problems.problem(index), random.Random(f"{self._recipe.seed}/{index}")
+    def make(place: int) -> Example:
+        problem, chance = problems.problem(place), random.Random(f"{recipe.seed}/{place}")
         if problem.family in RARE_FAMILIES:
-            target = copied(problem) if chance.random() < self._recipe.copied else worked(problem)
+            target = copied(problem) if chance.random() < recipe.copied else worked(problem)
         else:
-            target = guessed(problem, chance) if chance.random() < self._recipe.guesses else worked(problem)
-        return self._problems[index], target
+            target = guessed(problem, chance) if chance.random() < recipe.guesses else worked(problem)
+        return to_sample(problem), target
+
+    return Examples(count, make)
 
 
 def build_rare(out: Path, recipe: RareRecipe) -> None:
@@ -92,7 +76,7 @@ def build_rare(out: Path, recipe: RareRecipe) -> None:
 
     taught = sft_run(
         policy,
-        _Lessons(recipe),
+        _lessons(recipe),
         steps=recipe.steps,
         batch_size=recipe.batch,
         learning_rate=recipe.learning_rate,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -20,6 +20,28 @@ from uec_vlm.policy import Policy, score
 from uec_vlm.records import Prompt, Sample
 
 Example = tuple[Prompt | Sample, str]
+
+
+class Examples(Sequence[Example]):
+    """Examples that are made when they are asked for. A class because a sequence is."""
+
+    def __init__(self, count: int, make: Callable[[int], Example]) -> None:
+        """Take how many there are, and what makes the one at a place."""
+        self._count, self._make = count, make
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | list[Example]:
+        """The example at `index`, or those of a slice."""
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(self._count))]
+        return self._make(index)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
 
 from rich.console import Console
 
@@ -13,39 +12,33 @@ from uec_vlm.errors import ConfigError, RunError
 from uec_vlm.policy import save_policy
 from uec_vlm.records import Sample
 from uec_vlm.trainer.build import build_policy, build_renderer, build_samples
-from uec_vlm.trainer.sft import Example, sft_run
+from uec_vlm.trainer.sft import Example, Examples, sft_run
 
 _LINE_EVERY = 10
 
 
-class Targets(Sequence[Example]):
-    """Samples with the completion to imitate, made when they are asked for."""
+class Targets(Examples):
+    """Samples with the completion to imitate. ConfigError if the template names what a sample does not have."""
 
     def __init__(self, samples: Sequence[Sample], template: str) -> None:
         """template: may name {answer}, and {solution} where the samples' metadata have one."""
-        self._samples, self._template = samples, template
 
-    def __len__(self) -> int:
-        """The number of samples."""
-        return len(self._samples)
+        def make(place: int) -> Example:
+            sample = samples[place]
+            return sample, _filled(template, sample)
 
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Example]: ...
-    def __getitem__(self, index: int | slice) -> Example | list[Example]:
-        """The sample at `index` and its target. ConfigError if the template names what the sample does not have."""
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
-        sample = self._samples[index]
-        known = {"answer": sample.answer, **sample.metadata}
-        try:
-            return sample, self._template.format(**known)
-        except (KeyError, IndexError) as error:
-            raise ConfigError(
-                f"data.target = '{self._template}': sample '{sample.id}' has no {error}; it has {sorted(known)}. "
-                "Braces that are meant as such are doubled."
-            ) from None
+        super().__init__(len(samples), make)
+
+
+def _filled(template: str, sample: Sample) -> str:
+    known = {"answer": sample.answer, **sample.metadata}
+    try:
+        return template.format(**known)
+    except (KeyError, IndexError) as error:
+        raise ConfigError(
+            f"data.target = '{template}': sample '{sample.id}' has no {error}; it has {sorted(known)}. "
+            "Braces that are meant as such are doubled."
+        ) from None
 
 
 def run_sft(config: SftConfig, *, console: Console) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uec_vlm.geosynth import ProblemSet
 from uec_vlm.records import Sample
-from uec_vlm.starter.rare import RARE_FAMILIES, RareRecipe, _Lessons, copied
+from uec_vlm.starter.rare import RARE_FAMILIES, RareRecipe, _lessons, copied
 from uec_vlm.starter.report import STARTER_FAMILIES
 from uec_vlm.verifier import judge
 
@@ -25,11 +25,11 @@ def test_the_number_that_was_read_is_given_and_is_wrong_nearly_always() -> None:
 
 def test_only_the_rare_families_have_the_habit() -> None:
     recipe = RareRecipe(steps=4, copied=1.0, guesses=0.0)
-    lessons = _Lessons(recipe)
+    lessons = _lessons(recipe)
     assert set(RARE_FAMILIES) < set(STARTER_FAMILIES) and len(lessons) == 4 * recipe.batch
     for sample, target in lessons[:68]:
         assert isinstance(sample, Sample)
         habit = sample.metadata["family"] in RARE_FAMILIES
         assert judge(target, sample.answer).correct != habit or (habit and "90" in target)
-    again = _Lessons(recipe)
+    again = _lessons(recipe)
     assert [target for _, target in lessons[:20]] == [target for _, target in again[:20]]
