@@ -272,7 +272,8 @@ def _reference(config: RunConfig, learner: Learner) -> Scorer:
     if learner.policy.has_adapter:
         together = learner.ranks.world > 1
         around = learner.policy.without_adapter
-        return Scorer(learner.policy, temperature, run=learner.run, together=together, around=around, most=learner.most)
+        most = learner.most if learner.sharded else None
+        return Scorer(learner.policy, temperature, run=learner.run, together=together, around=around, most=most)
     device = learner.policy.device
     offloaded = config.model.reference == "offloaded"
     frozen = build_policy(config.model, config.data.prompt, device="cpu" if offloaded else device)

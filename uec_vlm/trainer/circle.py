@@ -87,7 +87,7 @@ class Circle:
             self.settings.sampling.temperature,
             run=self.learner.run,
             together=self.ranks.world > 1,
-            most=self.learner.most,
+            most=self.learner.most if self.learner.sharded else None,
         )
 
     @property

@@ -102,10 +102,9 @@ class Learner:
         """Whether it holds on every rank."""
         return all(self.ranks.collect(lambda: value))
 
-    @property
-    def most(self) -> Callable[[int], int] | None:
-        """The largest of what the ranks give it, where weights are shards; else None: no number need be common."""
-        return (lambda value: max(self.ranks.collect(lambda: value))) if self.sharded else None
+    def most(self, value: int) -> int:
+        """The largest over the ranks."""
+        return max(self.ranks.collect(lambda: value))
 
     def sampler(self) -> Policy:
         """The policy that a rollout engine samples with: whole weights, as they are now. A common act of all ranks.
