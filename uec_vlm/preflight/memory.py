@@ -1,22 +1,21 @@
 """Memory of a training process, predicted from a model's configuration alone.
 
 Weights are counted on a model without storage (`meta`). What a layer keeps for its backward pass is measured, not
-guessed: one layer of the model runs on tensors without storage, and the sizes that autograd saves are added up.
+guessed (`uec_vlm.preflight.saved`).
 """
 
 from __future__ import annotations
 
-import copy
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from uec_vlm.config import ModelSection, RunConfig
 from uec_vlm.policy import ADAPTED_LAYERS, FAMILIES
+from uec_vlm.preflight.saved import head_width, patch_numbers, saved_by_layer, saved_by_tower
 
 # Rows of logits that exist at a time in `score`, and copies of them during softmax, entropy and backward.
 _HEAD_CHUNK, _HEAD_COPIES = 256, 5
@@ -24,6 +23,7 @@ _HEAD_CHUNK, _HEAD_COPIES = 256, 5
 _CACHE_ROOM = 4 / 3
 # Bytes of a four-bit weight: half a byte, a byte of scale for 64, and float32 scales of 256 of those.
 _NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
+_MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class Load:
     """The largest micro-batch and the largest wave of rollouts.
 
     prompts, prompt_tokens, completions, completion_tokens: padded rectangles of a micro-batch.
-    cached_tokens: of the rollouts that are decoded together. image_numbers: pixel values of one prompt.
-    kept_prompts: how many are in the host's memory.
+    cached_tokens: of the rollouts that are decoded together. prefix_tokens: of the prompts that may be kept read for
+    extra rollouts. image_numbers: pixel values of one prompt. kept_prompts: how many are in the host's memory.
     """
 
     prompts: int
@@ -83,6 +83,7 @@ class Load:
     completions: int
     completion_tokens: int
     cached_tokens: int
+    prefix_tokens: int
     image_numbers: int
     kept_prompts: int
 
@@ -91,14 +92,18 @@ class Load:
 class Memory:
     """Bytes of one process, above what importing the libraries takes.
 
-    host: the pictures of the prompts in use, and what is offloaded. On a CPU it adds to the peak. brought: an offloaded
-    reference during its pass, when there are gradients and no activations yet.
+    replica: the whole weights to sample with, beside shards. pictures: what a frozen vision tower made of the pictures
+    used last. cache: keys and values of rollouts, with those
+    of prompts kept for the extra ones. host: the pictures of the prompts in use, and what is offloaded. On a CPU it
+    adds to the peak. brought: an offloaded reference during its pass, when there are gradients and no activations yet.
     """
 
     weights: int
+    replica: int
     reference: int
     gradients: int
     optimizer: int
+    pictures: int
     activations: int
     head: int
     cache: int
@@ -108,7 +113,7 @@ class Memory:
     @property
     def peak(self) -> int:
         """Updates hold gradients and activations, rollouts the cache; the larger counts."""
-        always = self.weights + self.reference + self.optimizer
+        always = self.weights + self.replica + self.reference + self.optimizer + self.pictures
         work = max(self.activations + self.head, self.brought)
         return always + max(self.gradients + work, self.cache)
 
@@ -128,7 +133,7 @@ def shape_of(config: Any) -> Shape:
         vision=sum(p.numel() for p in model.model.visual.parameters()) if sees else 0,
         adapted=tuple(module.in_features + module.out_features for module in adapted),
         packable=sum(module.in_features * module.out_features for module in adapted),
-        cache_width=2 * text.num_hidden_layers * text.num_key_value_heads * _head_width(text),
+        cache_width=2 * text.num_hidden_layers * text.num_key_value_heads * head_width(text),
         layers=text.num_hidden_layers,
         hidden=text.hidden_size,
         vocabulary=text.vocab_size,
@@ -168,23 +173,59 @@ def predict_memory(
     offloaded = copy if config.model.reference == "offloaded" else 0
     packed = int(shape.packable * (width - _NF4)) if config.model.quantization is not None else 0
     whole = shape.weights * width - packed
+    shards = layout.weights and processes > 1
     # A layer that is cut among the processes is gathered whole while it is used.
-    gathered = whole // shape.layers if layout.weights and processes > 1 else 0
+    gathered = whole // shape.layers if shards else 0
+    samples = config.rollout.engine == "hf"
     return Memory(
         weights=whole // share(layout.weights) + gathered,
+        replica=whole if shards and samples else 0,
         reference=copy - offloaded,
         gradients=0 if layout.host else gradients,
         optimizer=0 if layout.host else moments,
+        # Weights in shards cannot be asked out of turn, so no features are kept.
+        pictures=0 if shards else features(shape, config.model, load),
         activations=activations(shape, config.model, load) + load.prompts * load.image_numbers * width,
         head=_HEAD_CHUNK * shape.vocabulary * 4 * _HEAD_COPIES,
-        cache=int(load.cached_tokens * shape.cache_width * width * _CACHE_ROOM),
+        cache=_rollout_cache(shape, config, load) if samples else 0,
         host=load.kept_prompts * load.image_numbers * 4 + offloaded + (gradients + moments if layout.host else 0),
         brought=offloaded,
     )
 
 
+def _rollout_cache(shape: Shape, config: RunConfig, load: Load) -> int:
+    each = shape.cache_width * width_of(config.model)
+    prefixes = min(load.prefix_tokens * each, config.rollout.prefix_mib * _MIB)
+    return int(load.cached_tokens * each * _CACHE_ROOM) + prefixes
+
+
+def features(shape: Shape, model: ModelSection, load: Load) -> int:
+    """What a frozen tower made of the pictures in use, in bytes, at most `model.picture_mib`."""
+    if not FAMILIES[shape.config.model_type].sees or _trains_tower(model):
+        return 0
+    vision = shape.config.vision_config
+    tokens = load.image_numbers / patch_numbers(vision) / vision.spatial_merge_size**2
+    levels = 1 + len(getattr(vision, "deepstack_visual_indexes", None) or ())
+    return min(int(load.kept_prompts * tokens * levels * shape.hidden * width_of(model)), model.picture_mib * _MIB)
+
+
 def activations(shape: Shape, model: ModelSection, load: Load) -> int:
     """What a forward pass of the micro-batch keeps for its backward pass, in bytes."""
+    return _of_tower(shape, model, load) + _of_layers(shape, model, load)
+
+
+def _of_tower(shape: Shape, model: ModelSection, load: Load) -> int:
+    if not load.image_numbers or not _trains_tower(model):
+        return 0
+    each = saved_by_tower(shape.config, width=width_of(model), checkpointed=model.gradient_checkpointing)
+    return load.prompts * load.image_numbers // patch_numbers(shape.config.vision_config) * each if each else 0
+
+
+def _trains_tower(model: ModelSection) -> bool:
+    return model.lora is None and not model.freeze_vision
+
+
+def _of_layers(shape: Shape, model: ModelSection, load: Load) -> int:
     width = width_of(model)
     rows = load.completions
     if model.gradient_checkpointing:  # the input of each layer, and one layer in full, over packed rows
@@ -194,65 +235,3 @@ def activations(shape: Shape, model: ModelSection, load: Load) -> int:
     prompts = saved_by_layer(shape.config, load.prompts, load.prompt_tokens, past=0, width=width)
     answers = saved_by_layer(shape.config, rows, load.completion_tokens, past=load.prompt_tokens, width=width)
     return (prompts + answers) * shape.layers + rows * load.completion_tokens * shape.hidden * width
-
-
-def saved_by_layer(config: Any, rows: int, tokens: int, *, past: int, width: int) -> int:
-    """Bytes that autograd saves in one decoder layer for `rows` x `tokens` after `past` cached tokens."""
-    from torch._subclasses.fake_tensor import FakeTensorMode
-    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, DynamicCache
-
-    sees = FAMILIES[config.model_type].sees
-    single = copy.deepcopy(config)
-    text = single.get_text_config()
-    text.num_hidden_layers = 1
-    if getattr(text, "layer_types", None):
-        text.layer_types = text.layer_types[:1]
-    loader = AutoModelForImageTextToText if sees else AutoModelForCausalLM
-    # The grouped product of experts has no rule for float32 without storage: it is measured in 16 bits and scaled.
-    exact = width == 4 and not hasattr(text, "num_experts_per_tok")
-    dtype, scale = (torch.float32, 1) if exact else (torch.bfloat16, width // 2)
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        backbone = loader.from_config(single, dtype=dtype).model
-        layer = getattr(backbone, "language_model", backbone).layers[0]
-        states = torch.empty(rows, tokens, text.hidden_size, dtype=dtype, requires_grad=True)
-        rotary = (torch.empty(rows, tokens, _head_width(text), dtype=dtype),) * 2
-        cache = DynamicCache()
-        if past:
-            held = torch.empty(rows, text.num_key_value_heads, past, _head_width(text), dtype=dtype)
-            cache.update(held, held.clone(), 0)
-        mask = torch.empty(rows, 1, tokens, tokens + past, dtype=torch.bool)
-        shared = {_storage(p) for p in (*layer.parameters(), *rotary, mask)}
-
-        def forward() -> Any:
-            return layer(
-                states,
-                attention_mask=mask,
-                position_embeddings=rotary,
-                position_ids=torch.empty(rows, tokens, dtype=torch.long),
-                past_key_values=cache,
-            )
-
-        saved = _saved(forward)
-    return sum(size for key, size in saved.items() if key not in shared) * scale
-
-
-def _saved(forward: Callable[[], Any]) -> dict[int, int]:
-    """Sizes of the storages that a forward pass saves, each once."""
-    sizes: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        sizes[_storage(tensor)] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        output = forward()
-    del output
-    return sizes
-
-
-def _storage(tensor: Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
-
-
-def _head_width(text: Any) -> int:
-    return int(getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)

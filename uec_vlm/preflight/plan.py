@@ -22,9 +22,11 @@ _ROWS = 128
 _GB = 1e9
 _COLUMNS = {
     "weights": "weights",
+    "replica": "copy",
     "reference": "ref.",
     "gradients": "grad.",
     "optimizer": "optim.",
+    "pictures": "pict.",
     "activations": "activ.",
     "cache": "cache",
     "peak": "peak",
@@ -162,8 +164,11 @@ def largest_load(config: RunConfig, prompts: Prompts, pace: Pace | None = None) 
     row = question + answer
     cached = min(config.rollout.batch_tokens // row, step) * row
     asked = config.run.steps * config.rollout.prompts_per_step + config.evaluate.validation_problems
-    kept = min(config.data.prompt_cache, asked) + config.rollout.prompts_per_step
-    return Load(groups, question, completions, answer, max(cached, row), int(prompts.numbers), kept)
+    held = int(config.data.prompt_cache_mib * 2**20 // max(4 * prompts.numbers, 1))
+    kept = min(config.data.prompt_cache, asked, held) + config.rollout.prompts_per_step
+    explores = build_objective(config.objective).explores
+    prefix = config.rollout.prompts_per_step * question if explores else 0
+    return Load(groups, question, completions, answer, max(cached, row), prefix, int(prompts.numbers), kept)
 
 
 def _model_config(config: RunConfig, config_json: Path | None) -> Any:

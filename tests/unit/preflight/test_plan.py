@@ -14,14 +14,16 @@ import transformers
 from transformers import DynamicCache
 from typer.testing import CliRunner
 
+from tests.support.readings import prompts_for
 from tests.support.tiny_models import TINY_FAMILIES
 from uec_vlm.cli import app
 from uec_vlm.config import RunConfig, config_folder, load_config
 from uec_vlm.policy import LoraSettings, load_policy
 from uec_vlm.policy import load_config as load_model_config
 from uec_vlm.preflight.calibrate import Pace, evaluated_completions, replayed_trajectories
-from uec_vlm.preflight.memory import LAYOUTS, predict_memory, saved_by_layer, shape_of, trainable_weights
+from uec_vlm.preflight.memory import LAYOUTS, predict_memory, shape_of, trainable_weights
 from uec_vlm.preflight.plan import Prompts, largest_load
+from uec_vlm.preflight.saved import saved_by_layer, saved_by_tower
 
 TinyModel = Callable[[str], Path]
 ROOT = Path(__file__).resolve().parents[3]
@@ -72,6 +74,49 @@ def test_what_a_layer_saves_is_what_a_real_layer_saves(tiny_model: TinyModel, fa
     assert predicted == real
 
 
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe"])
+def test_what_a_tower_saves_is_what_a_real_tower_saves(tiny_model: TinyModel, family: str) -> None:
+    policy = load_policy(tiny_model(family))
+    tower: Any = policy.model.model.visual
+    vision, sizes = policy.model.config.vision_config, {}
+    numbers = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
+    own = {p.untyped_storage()._cdata for p in tower.parameters()}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        sizes[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        seen = tower(torch.zeros(16 * 12, numbers), torch.tensor([[1, 16, 12]]))
+    real = sum(size for key, size in sizes.items() if key not in own)
+    assert seen is not None
+    told = saved_by_tower(load_model_config(tiny_model(family)), width=4)
+    assert told * 16 * 12 == pytest.approx(real, rel=0.02)
+    assert saved_by_tower(load_model_config(tiny_model(family)), width=4, checkpointed=True) < told
+
+
+def test_pictures_and_prefixes_that_are_kept_are_counted(tiny_model: TinyModel) -> None:
+    folder = tiny_model("qwen2_5_vl")
+    shape, policy = shape_of(load_model_config(folder)), load_policy(folder, freeze_vision=True, picture_mib=1)
+    pictured = next(prompt for prompt in prompts_for(policy) if len(prompt.image_grid_thw) == 1)
+    prompts = [replace(pictured, pixel_values=pictured.pixel_values.clone()) for _ in range(3)]
+    assert policy.pictures is not None
+    policy.pictures(policy.model, prompts)
+
+    def need(tower: dict[str, Any], **sections: dict[str, Any]) -> Any:
+        config = config_with(model={"picture_mib": 1, **tower}, **sections)
+        asked = Prompts(50, 50, prompts[0].pixel_values.numel(), 1)
+        load = replace(largest_load(config, asked), kept_prompts=3)
+        return predict_memory(shape, config, load, layout=LAYOUTS["zero3"], processes=1, reference=False)
+
+    frozen, trained = need({"freeze_vision": True}), need({"freeze_vision": False})
+    assert (frozen.pictures, trained.pictures) == (policy.pictures.nbytes, 0)
+    assert trained.activations > frozen.activations
+    explored = need({"freeze_vision": True}, rollout={"prefix_mib": 1})
+    plain = need({"freeze_vision": True}, rollout={"prefix_mib": 0})
+    assert explored.cache - plain.cache == min(24 * 50 * shape.cache_width * 4, 2**20) > 0
+
+
 def test_the_largest_micro_batch_fills_its_budget() -> None:
     config = config_with(
         rollout={"prompts_per_step": 24, "completions_per_prompt": 5, "max_new_tokens": 100},
@@ -105,7 +150,11 @@ def test_layouts_cut_what_they_say(tiny_model: TinyModel) -> None:
     assert need["zero3"].weights == weights // 4 + weights // shape.layers
     assert (need["offload"].gradients, need["offload"].optimizer) == (0, 0)
     assert need["offload"].host == weights // 4 + shape.weights * 12 // 4
-    assert need["zero3"].peak < need["zero2"].peak
+    # Shards are sampled with by a whole copy, unless servers sample.
+    assert (need["zero2"].replica, need["zero3"].replica) == (0, weights)
+    served = config.model_copy(update={"rollout": config.rollout.model_copy(update={"engine": "vllm"})})
+    away = predict_memory(shape, served, load, layout=LAYOUTS["zero3"], processes=4, reference=False)
+    assert (away.replica, away.cache) == (0, 0) and away.peak < need["zero2"].peak
 
 
 def test_checkpointing_and_adapters_need_less(tiny_model: TinyModel) -> None:
