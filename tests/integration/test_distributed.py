@@ -84,6 +84,23 @@ def test_a_reference_and_a_step_context_are_shared_too(
 
 @pytest.mark.slow
 @pytest.mark.timeout(2 * LIMIT)
+@pytest.mark.parametrize("engine", ["ddp", "zero2", "zero3", "fsdp2"])
+def test_a_reference_that_is_put_away_is_the_same_in_every_process(
+    engine: str, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    """Against one process that keeps its reference: both are held whole, beside weights that may be shards."""
+    model, objective = tiny_model("qwen2_5_vl"), {**ABOVE["objective"], "kl": {"name": "k3", "coef": 0.05}}
+    places = ("resident", "offloaded")
+    kept, away = ({**ABOVE, "objective": objective, "model": {"device": "cpu", "reference": place}} for place in places)
+    mine = run(tmp_path / "one", model, "one", 1, above=kept, steps=2)
+    theirs = run(tmp_path / "two", model, engine, 2, above=away, steps=2)
+    assert_really(theirs, engine, 2)
+    assert mine.metrics[-1]["objective/reference_kl"] > 0, "the reference is what the policy began with"
+    assert_same(mine, theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * LIMIT)
 def test_four_bit_weights_are_whole_in_every_process(tiny_model: TinyModel, tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes")
     model = {"device": "cpu", "lora": {"rank": 4, "alpha": 8}, "quantization": "nf4"}
