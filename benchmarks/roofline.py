@@ -30,6 +30,7 @@ from benchmarks.common import (
     markdown,
     medians,
     plot_bars,
+    profiled,
     save_results,
 )
 from benchmarks.update import GRPO, make_trajectories, our_update
@@ -129,14 +130,7 @@ def profile(image_tokens: int, completions: int) -> list[Row]:
     prompts = make_prompts(policy, PROMPTS, image_tokens=image_tokens)
     trajectories, objective = make_trajectories(policy, prompts, completions=completions), build_objective(GRPO)
     our_update(policy, trajectories, objective)
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as trace:
-        our_update(policy, trajectories, objective)
-    events = sorted(trace.key_averages(), key=lambda event: -event.self_cpu_time_total)
-    total = sum(event.self_cpu_time_total for event in events)
-    return [
-        {"operation": event.key, "calls": event.count, "share of the time": event.self_cpu_time_total / total}
-        for event in events[:10]
-    ]
+    return profiled(lambda: our_update(policy, trajectories, objective))
 
 
 def main() -> None:

@@ -21,14 +21,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import IMAGES, TINY, Row, build_folder, make_samples, markdown, plot_bars, save_results
+from benchmarks.common import (
+    IMAGES,
+    TINY,
+    Row,
+    build_folder,
+    make_samples,
+    markdown,
+    plot_bars,
+    profiled,
+    save_results,
+)  # fmt: skip
 from benchmarks.trl_side import grpo_trainer
 from benchmarks.update import GRPO, make_trajectories, same_update
 from uec_vlm.batches import PromptReader, PromptSettings, render
 from uec_vlm.config import RunConfig, merge, parse_config, preset
 from uec_vlm.objective import build_objective
-from uec_vlm.policy import load_policy
+from uec_vlm.policy import load_policy, prefill
 from uec_vlm.records import Judged, Rollout, Sample, Verdict
+from uec_vlm.rollouts.engine import SamplingSettings
+from uec_vlm.rollouts.hf import HFEngine
 from uec_vlm.trainer.build import build_circle, first_state, resolve
 from uec_vlm.trainer.loop import Turn, train
 
@@ -210,6 +222,21 @@ def uec_against_grpo(case: Case, runs: int) -> list[Row]:
     ]
 
 
+def rollouts_profile(case: Case) -> list[Row]:
+    """Where the time of a step's rollouts goes, by operation; a step of ours alone, after one that warms up."""
+    with tempfile.TemporaryDirectory() as name:
+        policy = load_policy(build_folder(Path(name), TINY))
+        samples = make_samples(case.prompts, image_tokens=case.image_tokens)
+        prompts = [render(sample, policy.processor, PromptSettings(max_prompt_tokens=4096)) for sample in samples]
+        engine = HFEngine(policy, prefill)
+        sampling = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=NEW_TOKENS)
+        sample = partial(
+            engine.generate, prompts, completions=case.completions, sampling=sampling, seeds=range(case.prompts)
+        )
+        sample()
+        return profiled(sample)
+
+
 def _total(rows: Sequence[dict[str, float]], name: str) -> float:
     return sum(row.get(name, 0.0) for row in rows)
 
@@ -228,7 +255,12 @@ def main() -> None:
     # UEC updates every few steps only: more of them.
     algorithms = uec_against_grpo(CASES[0], 4 * arguments.runs)
     print(markdown(algorithms))
-    settings = {"model": TINY.name, "new tokens": NEW_TOKENS, "runs": arguments.runs, "UEC against GRPO": algorithms}
+    parts = rollouts_profile(CASES[0])
+    print(markdown(parts))
+    settings = {
+        "model": TINY.name, "new tokens": NEW_TOKENS, "runs": arguments.runs, "UEC against GRPO": algorithms,
+        f"profile of the rollouts, {CASES[0].prompts} x {CASES[0].completions}": parts,
+    }  # fmt: skip
     save_results("step", rows, settings=settings)
     plot_bars(
         IMAGES / "step.png", rows, label="prompts x completions",
