@@ -84,6 +84,7 @@ def our_steps(
     *,
     modulus: int = 2,
     share_forward: bool = True,
+    prefetch: bool = True,
 ) -> Iterator[Turn]:
     """The training loop of this toolkit on these samples."""
     own: dict[str, Any] = {
@@ -106,7 +107,7 @@ def our_steps(
     base["objective"]["kl"] = {"name": "none"}
     tree = merge(merge(base, {"algorithm": algorithm}), own)
     circle, _ = build_circle(resolve(parse_config(tree, RunConfig, place="benchmark", name="step")))
-    prompts = PromptReader(samples, circle.render)
+    prompts = PromptReader(samples, circle.render, ahead=prefetch)
     return train(
         replace(circle, judge=partial(judge, modulus=modulus), prompts=prompts), first_state(), last_step=steps
     )
@@ -222,6 +223,27 @@ def uec_against_grpo(case: Case, runs: int) -> list[Row]:
     ]
 
 
+def with_and_without_prefetch(case: Case, runs: int) -> list[Row]:
+    """A row for each: what a step waits for its prompts, which prefetching makes while the step before computes."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = build_folder(Path(name), TINY)
+        samples = make_samples(case.prompts * (runs + 2), image_tokens=case.image_tokens)
+        turns = {on: our_steps(folder, samples, case, "grpo", runs + 1, prefetch=on) for on in (True, False)}
+        found: dict[bool, list[dict[str, float]]] = {on: [] for on in turns}
+        sides = {str(on): partial(lambda on: found[on].append(next(turns[on]).report.row()), on) for on in turns}
+        seconds = time_turns(sides, runs)
+    return [
+        {
+            "prefetch": "on" if on else "off",
+            "prompts x completions": f"{case.prompts} x {case.completions}",
+            "image tokens": case.image_tokens,
+            "waits for prompts, s": statistics.median(row["time/data"] for row in found[on][1:]),
+            "step, s": statistics.median(seconds[str(on)]),
+        }
+        for on in turns
+    ]
+
+
 def rollouts_profile(case: Case) -> list[Row]:
     """Where the time of a step's rollouts goes, by operation; a step of ours alone, after one that warms up."""
     with tempfile.TemporaryDirectory() as name:
@@ -257,8 +279,11 @@ def main() -> None:
     print(markdown(algorithms))
     parts = rollouts_profile(CASES[0])
     print(markdown(parts))
+    prefetch = with_and_without_prefetch(CASES[1], arguments.runs)
+    print(markdown(prefetch))
     settings = {
         "model": TINY.name, "new tokens": NEW_TOKENS, "runs": arguments.runs, "UEC against GRPO": algorithms,
+        "prefetch": prefetch,
         f"profile of the rollouts, {CASES[0].prompts} x {CASES[0].completions}": parts,
     }  # fmt: skip
     save_results("step", rows, settings=settings)
