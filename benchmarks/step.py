@@ -279,7 +279,7 @@ def main() -> None:
     print(markdown(algorithms))
     parts = rollouts_profile(CASES[0])
     print(markdown(parts))
-    prefetch = with_and_without_prefetch(CASES[1], arguments.runs)
+    prefetch = with_and_without_prefetch(CASES[1], 3 * arguments.runs)
     print(markdown(prefetch))
     settings = {
         "model": TINY.name, "new tokens": NEW_TOKENS, "runs": arguments.runs, "UEC against GRPO": algorithms,
