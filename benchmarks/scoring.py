@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from benchmarks.common import IMAGES, ROOT, Row, alternate, markdown, medians, plot_lines, save_results
+from benchmarks.common import IMAGES, ROOT, Row, alternate, markdown, medians, plot_lines, profiled, save_results
 from uec_vlm.policy.vocabulary import HeadSettings, score_from_states
 
 VOCABULARY, HIDDEN, SHOWN = 151_936, 256, 4096
@@ -150,6 +150,13 @@ def time_row(positions: int, runs: int) -> Row:
     }
 
 
+def profile(positions: int) -> list[Row]:
+    """Where our time goes, by operation."""
+    states, head, targets, weights = inputs(positions)
+    ours(states, head, targets, weights)
+    return profiled(lambda: ours(states, head, targets, weights), most=6)
+
+
 def main() -> None:
     """Check, measure, print, plot and save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -167,10 +174,12 @@ def main() -> None:
     print(markdown(memory), "\n")
     rows = [time_row(arguments.timed, arguments.runs)] if arguments.timed else []
     print(markdown(rows) if rows else "")
+    parts = profile(arguments.timed) if arguments.timed else []
+    print(markdown(parts) if parts else "")
     save_results(
         "scoring", rows,
         settings={"vocabulary": VOCABULARY, "hidden": HIDDEN, "dtype": "float32", "runs": arguments.runs,
-                  "memory": memory, "largest difference": worst},
+                  "memory": memory, "largest difference": worst, "profile of ours": parts},
     )  # fmt: skip
     series = {f"{name}, GB": name for name in SIDES}
     plot_lines(IMAGES / "scoring.png", {"beyond inputs and gradients": (memory, "positions", series)},
