@@ -73,7 +73,8 @@ def study_text(study: Study, *, images: Path, link: str) -> str:
         "### By difficulty", difficulty_table(summaries, study.main),
         "### By family and level", groups_table(summaries, study.main, ids),
     ]  # fmt: skip
-    cut_short = read_summaries(results, folder="interrupted")
+    finished = {one["name"] for one in summaries}
+    cut_short = [one for one in read_summaries(results, folder="interrupted") if one["name"] not in finished]
     if cut_short:
         parts += ["### Runs that were cut short", course_table(cut_short, order)]
     tuning = results / "tuning.json"
