@@ -67,7 +67,10 @@ def test_every_alarm_is_provoked() -> None:
     assert set(PROVOKED) == set(CHECKS)
 
 
-@pytest.mark.parametrize("key", PROVOKED)
+# Seventy steps take a minute; the other alarms need a few.
+@pytest.mark.parametrize(
+    "key", [pytest.param(key, marks=[pytest.mark.slow] if key == "staleness" else []) for key in PROVOKED]
+)
 def test_the_alarm_goes_off(key: str, tmp_path: Path) -> None:
     assert key in _run(tmp_path, *PROVOKED[key])
 
