@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import IMAGES, RESULTS, ROOT, Row, markdown, save_results
+from benchmarks.common import IMAGES, RESULTS, ROOT, Row, markdown, save_results, write_between
 
 PAGE = ROOT / "docs" / "scaling.md"
 MARK = "<!-- cluster -->"
@@ -360,11 +360,7 @@ def main() -> None:
         "calibration": asdict(measured), "load": asdict(load), "hardware": asdict(hardware), "check": proof,
     })  # fmt: skip
     plot(rows, IMAGES / "cluster_sim.png")
-    page = PAGE.read_text(encoding="utf-8")
-    before, _, after = page.split(MARK)
-    PAGE.write_text(
-        f"{before}{MARK}\n\n{section(rows, measured, load, hardware, proof)}\n\n{MARK}{after}", encoding="utf-8"
-    )
+    write_between(PAGE, MARK, section(rows, measured, load, hardware, proof))
 
 
 if __name__ == "__main__":

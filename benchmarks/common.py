@@ -262,3 +262,9 @@ def profiled(work: Callable[[], object], *, most: int = 10) -> list[Row]:
         }
         for event in events[:most]
     ]
+
+
+def write_between(page: Path, mark: str, text: str) -> None:
+    """Put a made section into a page, between the two places where its mark stands."""
+    before, _, after = page.read_text(encoding="utf-8").split(mark)
+    page.write_text(f"{before}{mark}\n\n{text}\n\n{mark}{after}", encoding="utf-8")

@@ -12,13 +12,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from transformers import Qwen2_5_VLConfig
 
 from benchmarks.cluster_sim import SEVEN, Calibration, Hardware, Load, Model, calibrate, decoding, together
-from benchmarks.common import ROOT, Row, markdown, save_results
+from benchmarks.common import ROOT, Row, markdown, save_results, write_between
 from uec_vlm.config import RunConfig, load_config
 from uec_vlm.objective import build_objective
 from uec_vlm.preflight.memory import LAYOUTS, Memory, Shape, predict_memory, shape_of
@@ -222,19 +221,14 @@ def cost_section(rows: Sequence[Row]) -> str:
     ])  # fmt: skip
 
 
-def _write(page: Path, mark: str, text: str) -> None:
-    before, _, after = page.read_text(encoding="utf-8").split(mark)
-    page.write_text(f"{before}{mark}\n\n{text}\n\n{mark}{after}", encoding="utf-8")
-
-
 def main() -> None:
     """Print both tables; write the sections and the results."""
     memory, cost = memory_rows(), cost_rows(calibrate(), Hardware())
     print(markdown(memory, list(memory[0])))
     print(markdown(cost, list(cost[0])))
     save_results("large_models", [*memory, *cost], settings={"recipe": str(RECIPE.relative_to(ROOT))})
-    _write(MEMORY_PAGE, MEMORY_MARK, memory_section(memory))
-    _write(COST_PAGE, COST_MARK, cost_section(cost))
+    write_between(MEMORY_PAGE, MEMORY_MARK, memory_section(memory))
+    write_between(COST_PAGE, COST_MARK, cost_section(cost))
 
 
 if __name__ == "__main__":

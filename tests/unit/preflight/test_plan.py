@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,21 @@ def config_with(**sections: dict[str, Any]) -> RunConfig:
     return load_config(QUICKSTART, overrides)
 
 
+def really_saved(forward: Callable[[], Any], own: Iterable[torch.Tensor]) -> int:
+    """Bytes that autograd saves in a forward pass, each storage once, without those of `own`."""
+    sizes: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        sizes[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = forward()
+    known = {tensor.untyped_storage()._cdata for tensor in own}
+    assert output is not None
+    return sum(size for key, size in sizes.items() if key not in known)
+
+
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl_moe", "llama"])
 def test_weights_are_counted_without_storage(tiny_model: TinyModel, family: str) -> None:
     shape = shape_of(load_model_config(tiny_model(family)))
@@ -57,19 +72,13 @@ def test_what_a_layer_saves_is_what_a_real_layer_saves(tiny_model: TinyModel, fa
     backbone: Any = policy.model.model
     layer = getattr(backbone, "language_model", backbone).layers[0]
     states, rotary = torch.randn(3, 7, 48, requires_grad=True), (torch.randn(3, 7, 12),) * 2
-    mask, cache, sizes = torch.ones(3, 1, 7, 7 + past, dtype=torch.bool), DynamicCache(), {}
+    mask, cache = torch.ones(3, 1, 7, 7 + past, dtype=torch.bool), DynamicCache()
     if past:
         cache.update(torch.randn(3, 2, past, 12), torch.randn(3, 2, past, 12), 0)
-    own = {p.untyped_storage()._cdata for p in (*layer.parameters(), *rotary, mask)}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        sizes[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        output = layer(states, attention_mask=mask, position_embeddings=rotary, past_key_values=cache)
-    real = sum(size for key, size in sizes.items() if key not in own)
-    assert output is not None
+    real = really_saved(
+        lambda: layer(states, attention_mask=mask, position_embeddings=rotary, past_key_values=cache),
+        (*layer.parameters(), *rotary, mask),
+    )
     predicted = saved_by_layer(load_model_config(tiny_model(family)), 3, 7, past=past, width=4)
     assert predicted == real
 
@@ -78,18 +87,10 @@ def test_what_a_layer_saves_is_what_a_real_layer_saves(tiny_model: TinyModel, fa
 def test_what_a_tower_saves_is_what_a_real_tower_saves(tiny_model: TinyModel, family: str) -> None:
     policy = load_policy(tiny_model(family))
     tower: Any = policy.model.model.visual
-    vision, sizes = policy.model.config.vision_config, {}
+    vision = policy.model.config.vision_config
     numbers = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
-    own = {p.untyped_storage()._cdata for p in tower.parameters()}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        sizes[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        seen = tower(torch.zeros(16 * 12, numbers), torch.tensor([[1, 16, 12]]))
-    real = sum(size for key, size in sizes.items() if key not in own)
-    assert seen is not None
+    pixels, grid = torch.zeros(16 * 12, numbers), torch.tensor([[1, 16, 12]])
+    real = really_saved(lambda: tower(pixels, grid), tower.parameters())
     told = saved_by_tower(load_model_config(tiny_model(family)), width=4)
     assert told * 16 * 12 == pytest.approx(real, rel=0.02)
     assert saved_by_tower(load_model_config(tiny_model(family)), width=4, checkpointed=True) < told
