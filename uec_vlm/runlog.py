@@ -186,10 +186,18 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
+        "gpus": _gpus(),
         "packages": versions,
         "commit": _commit(),
         "command": sys.argv,
     }
+
+
+def _gpus() -> list[str]:
+    """The names of the visible GPUs. torch is asked here, so that a run can be read without loading it."""
+    from torch import cuda
+
+    return [cuda.get_device_name(place) for place in range(cuda.device_count())]
 
 
 def _commit() -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,9 +57,10 @@ def study_text(study: Study, *, images: Path, link: str) -> str:
     order = list(study.arms)
     ids = json.loads((results / "problems-main.json").read_text(encoding="utf-8"))["validation"]
     picture = draw(summaries, study.main, images / f"study_{study.name}.png")
-    done = len(summaries)
+    devices = Counter(one.get("device", "CPU") for one in summaries)
+    where = ", ".join(f"{count} on {device}" for device, count in devices.most_common())
     parts = [
-        f"{done} cells are finished ({len(ids)} held-out problems; n samples each at T = 1).",
+        f"{len(summaries)} cells are finished, {where} ({len(ids)} held-out problems; n samples each at T = 1).",
         f"### Arms at the end ({end_split(summaries)} split)", arms_table(summaries, order),
         "### What was expected", criteria_table(summaries, study.main, study.reference),
         "95 % intervals by a bootstrap over seeds and problems. The ratio and the entropy are judged by their values, "

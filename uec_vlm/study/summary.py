@@ -29,6 +29,7 @@ def summarise(run: RunFolder, *, cell: Mapping[str, Any]) -> dict[str, Any]:
     evaluations = run.evaluations()
     return {
         **cell,
+        "device": ", ".join(environment.get("gpus", [])) or "CPU",
         "commit": environment.get("commit"),
         "packages": {name: environment["packages"].get(name) for name in ("torch", "transformers")},
         "cpu_seconds": round(sum(row.get("time/cpu", float("nan")) for row in rows), 1),

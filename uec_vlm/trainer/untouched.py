@@ -69,7 +69,7 @@ def _known(file: Path, held_out: HeldOut) -> Evaluation | None:
 
 
 def key_of(config: RunConfig, held_out: HeldOut) -> str:
-    """SHA-256 of all that determines the answers: model, problems, grader, sampler, seed, packages and our commit."""
+    """SHA-256 of all that determines the answers: model, problems, grader, sampler, seed, packages, GPUs and commit."""
     tree = config.model_dump(mode="json")
     for section, keys in _NO_PART.items():
         for name in keys:
@@ -81,6 +81,7 @@ def key_of(config: RunConfig, held_out: HeldOut) -> str:
         "ids": [sample.id for sample in held_out.samples],
         "inputs": input_hashes(config, reads_model=True),
         "packages": found["packages"],
+        "gpus": found["gpus"],
         "commit": found["commit"],
     }
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
