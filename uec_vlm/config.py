@@ -190,7 +190,7 @@ class RolloutSection(Section):
     max_new_tokens: Positive = 256
     batch_tokens: Positive = 65_536
     prefix_mib: Count = 1024
-    cuda_graphs: bool = False
+    cuda_graphs: bool = True
     vllm: VLLMSection | None = None
 
     @model_validator(mode="after")
