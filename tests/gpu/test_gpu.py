@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
 from tests.support.readings import prompts_for, random_batch
 from tests.support.tiny_models import TEXT_FAMILIES, VISION_FAMILIES
-from uec_vlm.cli import app
 from uec_vlm.policy import load_policy, prefill, score
 from uec_vlm.rollouts import SamplingSettings
 from uec_vlm.rollouts.hf import HFEngine
@@ -84,8 +84,9 @@ def trained(folder: Path, device: str, *, steps: int = 4, again: bool = False) -
         "evaluate.validation_problems=2", "evaluate.validation_samples=1", "evaluate.test_problems=2",
         "evaluate.test_samples=1",
     ]  # fmt: skip
-    done = CliRunner().invoke(app, [*arguments, *(["--resume", "auto"] if again else [])])
-    assert done.exit_code == 0, done.output
+    command = [sys.executable, "-m", "uec_vlm.cli", *arguments, *(["--resume", "auto"] if again else [])]
+    done = subprocess.run(command, capture_output=True, text=True)  # accelerate keeps to one device in a process
+    assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [{k: v for k, v in row.items() if not k.startswith(("time/", "memory/"))} for row in rows]
 
