@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.support.tiny_models import build_model_folder
+
+
+def pytest_configure() -> None:
+    """Workers share the processors: each takes its part of the threads, and so does what it starts."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    threads = max((os.cpu_count() or 1) // workers, 1)
+    torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", str(threads))))
 
 
 @pytest.fixture(scope="session")
