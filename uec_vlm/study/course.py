@@ -1,22 +1,36 @@
-"""Accuracy on the way: of all problems, and of those that the untouched policy nearly never solves."""
+"""Accuracy on the way: of all problems, of those that the untouched policy nearly never solves, of named ones."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from uec_vlm.study.tables import Floats, Summary, accuracies, evaluation_at, start
+from uec_vlm.study.tables import Floats, Summary, accuracies, bootstrap, by_arm, evaluation_at, paired, start
 
 _HARD = 0.01
+_LITTLE = 0.01  # A gain below it is no measure for another.
+Chosen = NDArray[np.bool_]
 
 
-def course_table(summaries: Sequence[Summary], order: Sequence[str]) -> str:
+def named_groups(groups: Mapping[str, Sequence[str]], ids: Sequence[str]) -> dict[str, Chosen]:
+    """The problems of each group: those whose id holds one of its words."""
+    return {
+        f"{name} ({len(found)})": np.isin(np.arange(len(ids)), found)
+        for name, words in groups.items()
+        if (found := [place for place, one in enumerate(ids) if any(word in one for word in words)])
+    }
+
+
+def course_table(summaries: Sequence[Summary], order: Sequence[str], groups: Mapping[str, Chosen] | None = None) -> str:
     """mean@n on validation at every evaluated step that all runs of an arm have reached.
 
-    Two rows per arm: all problems, and those that the untouched policies of all runs solve in under 1 % of samples.
+    Rows of an arm: all problems; those that the untouched policies of all runs solve in under 1 % of samples; and each
+    of `groups`, a mask over the problems.
     """
     hard = start(summaries) < _HARD
+    rows = {"all": np.ones_like(hard), f"the {int(hard.sum())} hard": hard, **(groups or {})}
     arms = {name: [one for one in summaries if one["arm"] == name] for name in order}
     steps = sorted({step for cells in arms.values() for step in _common_steps(cells)})
     lines = [
@@ -26,11 +40,44 @@ def course_table(summaries: Sequence[Summary], order: Sequence[str]) -> str:
     for name, cells in arms.items():
         reached = _common_steps(cells)
         means = {step: _mean(cells, step) for step in reached}
-        for title, chosen in (("all", np.ones_like(hard)), (f"the {int(hard.sum())} hard", hard)):
+        for title, chosen in rows.items():
             if reached and chosen.any():
                 shown = [f"{means[step][chosen].mean():.3f}" if step in means else "" for step in steps]
                 lines.append(f"| `{name}` | {len(cells)} | {title} | {' | '.join(shown)} |")
     return "\n".join(lines)
+
+
+def against_table(summaries: Sequence[Summary], order: Sequence[str], reference: str) -> str:
+    """Each arm less the reference at every evaluated step, seeds paired: mean@n with its 95 % interval.
+
+    Behind it how many times the reference's gain over the untouched policy that of the arm is, where there is a gain.
+    """
+    arms = by_arm(summaries)
+    others = [name for name in order if name in arms and name != reference]
+    if reference not in arms or not others:
+        return f"No run of `{reference}` and another arm is finished yet."
+    pairs = {name: paired(arms[name], arms[reference]) for name in others}
+    everyone = [one for found in pairs.values() for pair in found for one in pair]
+    steps = sorted(_common_steps(everyone) - {0})
+    lines = [
+        f"| arm less `{reference}` | seeds | {' | '.join(f'step {step}' for step in steps)} |",
+        "|---|---|" + "---|" * len(steps),
+    ]
+    for name, found in pairs.items():
+        cells = [_gap(found, step) for step in steps]
+        lines.append(f"| `{name}` | {len(found)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _gap(pairs: Sequence[tuple[Summary, Summary]], step: int) -> str:
+    """The difference at a step, and the ratio of the gains."""
+    mine, others = (
+        np.stack([accuracies(evaluation_at(pair[side], "step", step)) for pair in pairs]) for side in (0, 1)
+    )
+    estimate, _ = bootstrap(mine - others)
+    base = start([one for pair in pairs for one in pair]).mean()
+    gain = others.mean() - base
+    return f"{estimate}, {(mine.mean() - base) / gain:.2f} x" if gain > _LITTLE else str(estimate)
 
 
 def _common_steps(cells: Sequence[Summary]) -> set[int]:

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from uec_vlm.errors import RunError
-from uec_vlm.study.course import course_table
+from uec_vlm.study.course import against_table, course_table, named_groups
 from uec_vlm.study.plan import Study
 from uec_vlm.study.summary import read_summaries
 from uec_vlm.study.tables import (
@@ -56,6 +56,7 @@ def study_text(study: Study, *, images: Path, link: str) -> str:
         raise RunError(f"{results} holds no finished cell of the comparison; run `uec-vlm study` first.")
     order = list(study.arms)
     ids = json.loads((results / "problems-main.json").read_text(encoding="utf-8"))["validation"]
+    groups = named_groups(study.groups, ids)
     picture = draw(summaries, study.main, images / f"study_{study.name}.png")
     devices = Counter(one.get("device", "CPU") for one in summaries)
     where = ", ".join(f"{count} on {device}" for device, count in devices.most_common())
@@ -69,8 +70,11 @@ def study_text(study: Study, *, images: Path, link: str) -> str:
         "95 % intervals by a bootstrap over seeds and problems; \\* p < 0.05 after Benjamini and Yekutieli's "
         "correction.",
         f"![Accuracy against steps, tokens and optimizer steps; entropy]({link}/{picture.name})",
-        "### On the way", course_table([one for one in summaries if one["kind"] == "main"], order),
+        "### On the way", course_table([one for one in summaries if one["kind"] == "main"], order, groups),
         "mean@n on validation. Hard: the untouched policy solves it in under 1 % of its samples.",
+        f"### Against `{study.reference}` on the way", against_table(summaries, order, study.reference),
+        "mean@n on validation at equal steps, 95 % intervals, runs of equal seed paired; behind them the ratio of the "
+        "gains over the start.",
         "### pass@k on the test split", pass_at_k_table(summaries, order),
         "### By difficulty", difficulty_table(summaries, study.main),
         "### By family and level", groups_table(summaries, study.main, ids),
@@ -78,7 +82,7 @@ def study_text(study: Study, *, images: Path, link: str) -> str:
     finished = {one["name"] for one in summaries}
     cut_short = [one for one in read_summaries(results, folder="interrupted") if one["name"] not in finished]
     if cut_short:
-        parts += ["### Runs that were cut short", course_table(cut_short, order)]
+        parts += ["### Runs that were cut short", course_table(cut_short, order, groups)]
     tuning = results / "tuning.json"
     if tuning.is_file():
         parts += ["### Learning rates", tuning_table(json.loads(tuning.read_text(encoding="utf-8")))]

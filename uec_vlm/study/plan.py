@@ -50,6 +50,7 @@ class Study(Section):
     """A study file. base: a training configuration, relative to it. reference: the arm others are held to.
 
     results: folder of the summaries. runs: folder of the run folders. main: the arms that are drawn.
+    groups: names of problems that the tables tell apart, each with words of which their ids hold one.
     launch: the words before `train CONFIG ...`, for runs on several GPUs (`accelerate launch ... -m uec_vlm.cli`); null
     starts one process of this Python.
     """
@@ -60,6 +61,7 @@ class Study(Section):
     runs: str
     reference: str
     main: tuple[str, ...]
+    groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     launch: tuple[str, ...] | None = None
     shared: dict[str, Any] = Field(default_factory=dict)
     tuning: Tuning | None = None

@@ -99,14 +99,20 @@ def bootstrap(values: Floats, *, seed: int = 0) -> tuple[Estimate, float]:
     return Estimate(float(values.mean()), float(low), float(high)), float(min(2 * max(tail, 1 / RESAMPLES), 1.0))
 
 
+def paired(arm: Sequence[Summary], reference: Sequence[Summary]) -> list[tuple[Summary, Summary]]:
+    """The runs of two arms with the same seed, which began with the same prompts; without such, in their order."""
+    others = {one["seed"]: one for one in reference}
+    same = [(one, others[one["seed"]]) for one in arm if one["seed"] in others]
+    return same or list(zip(arm, reference, strict=False))
+
+
 def difference(arm: Sequence[Summary], reference: Sequence[Summary], axis: Axis) -> Difference:
     """The arm less the reference, same problems, seeds paired, at the smaller of their mean totals on the axis."""
-    count = min(len(arm), len(reference))
-    mine, others = arm[:count], reference[:count]
-    budget = min(float(np.mean([total(one, axis) for one in cells])) for cells in (mine, others))
+    pairs = paired(arm, reference)
+    budget = min(float(np.mean([total(one, axis) for one in cells])) for cells in zip(*pairs, strict=True))
     gaps = [
         accuracies(evaluation_at(one, axis, budget)) - accuracies(evaluation_at(other, axis, budget))
-        for one, other in zip(mine, others, strict=True)
+        for one, other in pairs
     ]
     estimate, p = bootstrap(np.stack(gaps))
     return Difference(arm[0]["arm"], axis, budget, estimate, p)

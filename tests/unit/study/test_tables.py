@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from uec_vlm.study.course import course_table
+from uec_vlm.study.course import against_table, course_table, named_groups
 from uec_vlm.study.tables import (
     arms_table,
     bootstrap,
@@ -66,6 +66,31 @@ def test_the_course_of_all_problems_and_of_the_hard_ones_as_far_as_all_runs_came
         "| `uec` | 2 | all | 0.125 | 0.500 |  |",
         "| `uec` | 2 | the 2 hard | 0.000 | 0.250 |  |",
     ]
+
+
+def test_the_course_of_named_problems() -> None:
+    groups = named_groups({"chords": ["-chord-"], "none": ["-cube-"]}, IDS)
+    assert list(groups) == ["chords (2)"]
+    lines = course_table(UEC, ["uec"], groups).splitlines()
+    assert lines[-1] == "| `uec` | 2 | chords (2) | 0.250 | 0.750 | 1.000 |"
+
+
+def test_against_the_reference_on_the_way_with_the_ratio_of_gains() -> None:
+    """Gains of uec 0.375 and 0.625, of grpo 0.125 and 0.25; where grpo has gained nothing there is no ratio."""
+    cells = against_table([*GRPO, *UEC], ["grpo", "uec"], "grpo").splitlines()[2].split(" | ")
+    assert cells[:2] == ["| `uec`", "2"]
+    assert [cell.split()[0] for cell in cells[2:]] == ["0.250", "0.375"]
+    assert [cell.split("], ")[1] for cell in cells[2:]] == ["3.00 x", "2.50 x |"]
+    still = _run("grpo", 0, {0: [1, 1, 0, 0], 10: [1, 1, 0, 0]}, tokens=100)
+    assert against_table([still, UEC[0]], ["uec"], "grpo").endswith("] |")
+
+
+def test_runs_of_equal_seed_are_paired() -> None:
+    """Of seed 1 both arms end equal; of seed 0 there is one run alone, and of seed 2."""
+    other = _run("uec", 2, {0: [0, 0, 0, 0], 20: [4, 4, 4, 4]}, tokens=200)
+    same = {**GRPO[1], "arm": "uec"}
+    assert difference([same, other], GRPO, "step").estimate.mean == 0
+    assert difference([other], GRPO[:1], "step").estimate.mean == pytest.approx(0.625, rel=0, abs=1e-9)
 
 
 def test_differences_at_equal_steps_and_at_equal_tokens() -> None:
