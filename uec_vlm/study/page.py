@@ -27,6 +27,7 @@ from uec_vlm.study.tables import (
     differences_table,
     difficulty_table,
     end_split,
+    entropy_table,
     evaluation_at,
     groups_table,
     pass_at_k_table,
@@ -79,6 +80,13 @@ def study_text(study: Study, *, images: Path, link: str) -> str:
         "### By difficulty", difficulty_table(summaries, study.main),
         "### By family and level", groups_table(summaries, study.main, ids),
     ]  # fmt: skip
+    changes = entropy_table(summaries, order)
+    if changes:
+        parts += [
+            "### What moves entropy", changes,
+            "1/1000 nats per token, mean over steps. Predicted: per unit step on the logits, by source of a row. "
+            "Realised: over the update of a step, on its regular rollouts.",
+        ]  # fmt: skip
     finished = {one["name"] for one in summaries}
     cut_short = [one for one in read_summaries(results, folder="interrupted") if one["name"] not in finished]
     if cut_short:

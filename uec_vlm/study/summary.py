@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ _SUMS = (
     "explore/solved",
 )  # fmt: skip
 _POINTS = 60
+# Of these the mean over the steps that have them.
+ENTROPY_CHANGE = ("predicted_dh_regular", "predicted_dh_extra", "predicted_dh_replay", "realised_dh")
 
 
 def summarise(run: RunFolder, *, cell: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,6 +37,7 @@ def summarise(run: RunFolder, *, cell: Mapping[str, Any]) -> dict[str, Any]:
         "packages": {name: environment["packages"].get(name) for name in ("torch", "transformers")},
         "cpu_seconds": round(sum(row.get("time/cpu", float("nan")) for row in rows), 1),
         "seconds": round(sum(row.get("time/step", 0.0) for row in rows), 1),
+        "entropy_change": {name: _mean_of(rows, f"update/{name}") for name in ENTROPY_CHANGE},
         "curve": _curve(rows, evaluated={int(row["step"]) for row in evaluations}),
         "evaluations": [_evaluation(row) for row in evaluations],
     }
@@ -58,6 +62,12 @@ def _evaluation(row: Mapping[str, Any]) -> dict[str, Any]:
         for name, counts in row["controls"].items()
     }
     return {**kept, **sums, "controls": controls}
+
+
+def _mean_of(rows: Sequence[Mapping[str, float]], name: str) -> float | None:
+    """The mean over the rows that have a number there; None where none has."""
+    found = [row[name] for row in rows if name in row and math.isfinite(row[name])]
+    return float(f"{sum(found) / len(found):.4g}") if found else None
 
 
 def _curve(rows: Sequence[Mapping[str, float]], *, evaluated: set[int]) -> dict[str, list[float]]:

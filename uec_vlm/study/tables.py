@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from uec_vlm.reports.statistics import Estimate, pass_at_k
+from uec_vlm.study.summary import ENTROPY_CHANGE
 
 Axis = Literal["step", "rollout/sampled_tokens", "update/optimizer_steps"]
 AXES: dict[Axis, str] = {
@@ -219,6 +220,25 @@ def groups_table(summaries: Sequence[Summary], order: Sequence[str], ids: Sequen
     for group, places in sorted(groups.items()):
         cells = [f"{ends[name][:, places].mean():.3f}" for name in names]
         lines.append(f"| {group} | {len(places)} | {base[places].mean():.3f} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def entropy_table(summaries: Sequence[Summary], order: Sequence[str]) -> str:
+    """Change of entropy in 1/1000 nats/token, the mean over steps and runs; empty without a run that has measured it.
+
+    Predicted: to first order, per token and unit step on the logits, of the trajectories of each source. Realised: over
+    a step's whole update, on the regular rollouts.
+    """
+    arms = by_arm([one for one in summaries if "entropy_change" in one])
+    names = [name for name in order if name in arms]
+    if not names:
+        return ""
+    titles = [name.replace("_dh", "").replace("_", ", ") for name in ENTROPY_CHANGE]
+    lines = [f"| arm | seeds | {' | '.join(titles)} |", "|---|---|" + "---|" * len(titles)]
+    for name in names:
+        found = [[one["entropy_change"][key] for one in arms[name]] for key in ENTROPY_CHANGE]
+        cells = ["" if None in values else f"{1000 * np.mean(values):.2f}" for values in found]
+        lines.append(f"| `{name}` | {len(arms[name])} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

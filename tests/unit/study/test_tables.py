@@ -15,6 +15,7 @@ from uec_vlm.study.tables import (
     difference,
     differences_table,
     difficulty_table,
+    entropy_table,
     evaluation_at,
     groups_table,
     pass_at_k_table,
@@ -83,6 +84,16 @@ def test_against_the_reference_on_the_way_with_the_ratio_of_gains() -> None:
     assert [cell.split("], ")[1] for cell in cells[2:]] == ["3.00 x", "2.50 x |"]
     still = _run("grpo", 0, {0: [1, 1, 0, 0], 10: [1, 1, 0, 0]}, tokens=100)
     assert against_table([still, UEC[0]], ["uec"], "grpo").endswith("] |")
+
+
+def test_what_moves_entropy_is_told_of_runs_that_measured_it() -> None:
+    names = ("predicted_dh_regular", "predicted_dh_extra", "predicted_dh_replay", "realised_dh")
+    changes = [dict(zip(names, row, strict=True)) for row in ([-0.002, 0.004, None, -0.001], [-0.004, 0.002, None, 0])]
+    measured = [{**one, "entropy_change": change} for one, change in zip(UEC, changes, strict=True)]
+    assert entropy_table([*GRPO, *UEC], ["grpo", "uec"]) == ""
+    head, _, row = entropy_table([*GRPO, *measured], ["grpo", "uec"]).splitlines()
+    assert head.startswith("| arm | seeds | predicted, regular | predicted, extra |")
+    assert row == "| `uec` | 2 | -3.00 | 3.00 |  | -0.50 |"
 
 
 def test_runs_of_equal_seed_are_paired() -> None:
