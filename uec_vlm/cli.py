@@ -315,6 +315,9 @@ def study(
         Path | None, typer.Option(help="Renew the tables of this page from the results; run nothing.")
     ] = None,
     repeat: Annotated[str | None, typer.Option(help="Run this finished cell again and compare all numbers.")] = None,
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Sum up the runs that are not done, as far as they came; run nothing.")
+    ] = False,
 ) -> None:
     """Run every algorithm and seed of a study that is not done yet, several at once, and sum them up.
 
@@ -322,12 +325,14 @@ def study(
     """
     from uec_vlm.study.page import renew_page
     from uec_vlm.study.plan import load_study
-    from uec_vlm.study.runner import repeat_cell, run_study
+    from uec_vlm.study.runner import keep_unfinished, repeat_cell, run_study
 
     if page is not None:
         renew_page(load_study(file), page)
     elif repeat is not None:
         repeat_cell(file, repeat, console=_console)
+    elif unfinished:
+        keep_unfinished(file, console=_console)
     else:
         run_study(file, jobs=jobs, only=only or (), console=_console)
 

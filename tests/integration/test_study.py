@@ -13,7 +13,7 @@ from uec_vlm.config import config_folder
 from uec_vlm.errors import ConfigError, RunError
 from uec_vlm.study.page import renew_page
 from uec_vlm.study.plan import load_study
-from uec_vlm.study.runner import repeat_cell, run_study
+from uec_vlm.study.runner import keep_unfinished, repeat_cell, run_study
 
 TINY = {
     "run.steps": 1, "run.trackers": [], "log.rollouts_every": 0, "rollout.prompts_per_step": 2,
@@ -101,4 +101,25 @@ def test_a_cell_that_fails_is_named_with_its_log_and_the_others_run(tmp_path: Pa
     with pytest.raises(RunError, match="1 cells failed: main-uec-seed0"):
         run_study(file, jobs=2, only=(), console=console)
     assert "there is no such folder" in (tmp_path / "runs" / "main-uec-seed0.log").read_text()
-    assert (tmp_path / "results" / "cells" / "main-grpo-seed0.json").is_file()
+    done = tmp_path / "results" / "cells" / "main-grpo-seed0.json"
+    summary = json.loads(done.read_text())
+
+    # A run that is there and not summed up is kept apart; one that never began is not.
+    keep_unfinished(file, console=console)
+    assert not (tmp_path / "results" / "interrupted").exists()
+    done.unlink()
+    keep_unfinished(file, console=console)
+    (kept,) = (tmp_path / "results" / "interrupted").iterdir()
+    found = json.loads(kept.read_text())
+    assert (kept.name, found["kind"]) == (done.name, "interrupted")
+    assert [found[key] for key in ("curve", "evaluations", "config")] == [
+        summary[key] for key in ("curve", "evaluations", "config")
+    ]
+    problems = tmp_path / "results" / "problems-main.json"
+    known = json.loads(problems.read_text())
+    problems.write_text(json.dumps({"test": known["test"]}))
+    keep_unfinished(file, console=console)
+    assert json.loads(problems.read_text()) == known
+    problems.write_text(json.dumps({"test": known["test"][::-1]}))
+    with pytest.raises(RunError, match="evaluated on other problems"):
+        keep_unfinished(file, console=console)

@@ -85,6 +85,19 @@ def repeat_cell(source: Path, name: str, *, console: Console) -> None:
     console.print(f"{name}: the second run has the same numbers, bit for bit", highlight=False)
 
 
+def keep_unfinished(source: Path, *, console: Console) -> None:
+    """Sums up every main run that has begun and is not done, as far as it came: for a machine that will be gone.
+
+    The summaries lie in `interrupted/`; a page shows them apart until the cell is done.
+    """
+    place = Place(load_study(source), source)
+    for cell in main_cells(place.study, read_rates(place)):
+        begun = (place.run_folder(cell) / "evaluations.jsonl").is_file()
+        if begun and not place.summary_file(cell).is_file():
+            _keep(place, cell, {**_identity(place, cell), "kind": "interrupted"}, folder="interrupted")
+            console.print(f"{cell.name}: kept as far as it came", highlight=False)
+
+
 def choose_rates(place: Place, cells: Sequence[Cell]) -> dict[str, float]:
     """The learning rate of each tuned arm: the best last validation accuracy, the smaller rate of equals.
 
@@ -173,10 +186,10 @@ def _run_cell(place: Place, cell: Cell, jobs: int) -> dict[str, Any]:
     return {**_identity(place, cell), "threads": threads}
 
 
-def _keep(place: Place, cell: Cell, identity: dict[str, Any]) -> None:
-    """Writes the small files of a finished cell."""
+def _keep(place: Place, cell: Cell, identity: dict[str, Any], *, folder: str = "cells") -> None:
+    """Writes the small files of a cell."""
     run = read_run(place.run_folder(cell))
-    file = place.summary_file(cell)
+    file = place.results / folder / f"{cell.name}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     _keep_problems(place, cell, run)
     write_text(file, json.dumps(summarise(run, cell=identity), separators=(",", ":")) + "\n")
@@ -187,13 +200,17 @@ def _identity(place: Place, cell: Cell) -> dict[str, Any]:
 
 
 def _keep_problems(place: Place, cell: Cell, run: RunFolder) -> None:
-    """`problems.json`: the ids behind the counts, once for the study. RunError if two cells saw different problems."""
+    """`problems-main.json`: the ids behind the counts, once for the study. RunError if cells saw different problems.
+
+    A run that was cut short may lack a split, which a later one adds.
+    """
     file = place.results / f"problems-{cell.kind}.json"
-    found = problems_of(run)
-    if not file.is_file():
-        write_text(file, json.dumps(found, indent=0) + "\n")
-    elif json.loads(file.read_text(encoding="utf-8")) != found:
+    known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    both = known | problems_of(run)
+    if both != problems_of(run) | known:
         raise RunError(f"cell {cell.name} was evaluated on other problems than those of {file}.")
+    if both != known:
+        write_text(file, json.dumps(both, indent=0) + "\n")
 
 
 def _train(place: Place, cell: Cell, folder: Path, *, threads: int) -> None:
