@@ -16,11 +16,8 @@ Chosen = NDArray[np.bool_]
 
 def named_groups(groups: Mapping[str, Sequence[str]], ids: Sequence[str]) -> dict[str, Chosen]:
     """The problems of each group: those whose id holds one of its words."""
-    return {
-        f"{name} ({len(found)})": np.isin(np.arange(len(ids)), found)
-        for name, words in groups.items()
-        if (found := [place for place, one in enumerate(ids) if any(word in one for word in words)])
-    }
+    masks = {name: np.array([any(word in one for word in words) for one in ids]) for name, words in groups.items()}
+    return {f"{name} ({int(mask.sum())})": mask for name, mask in masks.items() if mask.any()}
 
 
 def course_table(summaries: Sequence[Summary], order: Sequence[str], groups: Mapping[str, Chosen] | None = None) -> str:

@@ -38,9 +38,9 @@ class Place:
         """The run folder of a cell."""
         return Path(self.study.runs) / cell.name
 
-    def summary_file(self, cell: Cell) -> Path:
-        """The summary of a cell."""
-        return self.results / "cells" / f"{cell.name}.json"
+    def summary_file(self, cell: Cell, folder: str = "cells") -> Path:
+        """The summary of a cell; in `interrupted` of one that is not done."""
+        return self.results / folder / f"{cell.name}.json"
 
     def config(self, cell: Cell) -> RunConfig:
         """The configuration of a cell."""
@@ -189,7 +189,7 @@ def _run_cell(place: Place, cell: Cell, jobs: int) -> dict[str, Any]:
 def _keep(place: Place, cell: Cell, identity: dict[str, Any], *, folder: str = "cells") -> None:
     """Writes the small files of a cell."""
     run = read_run(place.run_folder(cell))
-    file = place.results / folder / f"{cell.name}.json"
+    file = place.summary_file(cell, folder)
     file.parent.mkdir(parents=True, exist_ok=True)
     _keep_problems(place, cell, run)
     write_text(file, json.dumps(summarise(run, cell=identity), separators=(",", ":")) + "\n")
@@ -206,8 +206,9 @@ def _keep_problems(place: Place, cell: Cell, run: RunFolder) -> None:
     """
     file = place.results / f"problems-{cell.kind}.json"
     known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    both = known | problems_of(run)
-    if both != problems_of(run) | known:
+    found = problems_of(run)
+    both = known | found
+    if both != found | known:
         raise RunError(f"cell {cell.name} was evaluated on other problems than those of {file}.")
     if both != known:
         write_text(file, json.dumps(both, indent=0) + "\n")
