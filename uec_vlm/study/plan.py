@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from uec_vlm.config import RunConfig, load_config
 from uec_vlm.errors import ConfigError
-from uec_vlm.sections import Section, parse_section, read_yaml
+from uec_vlm.sections import Section, merge, parse_section, read_yaml
 
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -97,8 +97,12 @@ class Cell:
 
 
 def load_study(path: str | Path) -> Study:
-    """Reads a study file. ConfigError with key, value, reason and remedy."""
-    return parse_section(read_yaml(Path(path)), Study, place=str(path))
+    """Reads a study file. ConfigError with key, value, reason and remedy.
+
+    extends: another study file, relative to this one, that this one is laid over; an arm that is null here is left out.
+    base is relative to the file that is read, never to one that it extends.
+    """
+    return parse_section(_read(Path(path), above=()), Study, place=str(path))
 
 
 def tuning_cells(study: Study) -> list[Cell]:
@@ -147,6 +151,23 @@ def config_hash(config: RunConfig) -> str:
         for key in keys:
             tree.get(section, {}).pop(key, None)
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+
+
+def _read(path: Path, *, above: tuple[Path, ...]) -> dict[str, Any]:
+    """A study file laid over the one that it extends. above: the files that extend it."""
+    if path.resolve() in above:
+        raise ConfigError(
+            f"{above[0]}: extends leads back to {path}; a study cannot extend itself. Remove one of them."
+        )
+    tree = read_yaml(path)
+    if "extends" not in tree:
+        return tree
+    below = path.parent / str(tree.pop("extends"))
+    tree = merge(_read(below, above=(*above, path.resolve())), tree)
+    arms = tree.get("arms")
+    if isinstance(arms, dict):
+        tree["arms"] = {name: arm for name, arm in arms.items() if arm is not None}
+    return tree
 
 
 def _cell(

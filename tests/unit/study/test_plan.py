@@ -77,6 +77,26 @@ def test_what_is_wrong_in_a_study_is_named(above: dict[str, Any], told: list[str
         assert part in str(error.value)
 
 
+def test_a_study_laid_over_another_says_only_what_differs(tmp_path: Path) -> None:
+    below = _study(tmp_path, shared={"run.steps": 3, "rollout.prompts_per_step": 4})
+    file = tmp_path / "above.yaml"
+    file.write_text(
+        f"extends: {below.name}\nname: above\nmain: [grpo]\nshared: {{run.steps: 7}}\n"
+        "arms: {grpo: {seeds: 1}, uec: null}\n"
+    )
+    study, first = load_study(file), load_study(below)
+    assert (study.name, study.main, study.shared) == ("above", ("grpo",), {**first.shared, "run.steps": 7})
+    assert study.arms == {"grpo": first.arms["grpo"].model_copy(update={"seeds": 1})}
+    assert study.tuning == first.tuning
+
+
+def test_a_study_that_extends_itself_is_refused(tmp_path: Path) -> None:
+    above = tmp_path / "above.yaml"
+    above.write_text(f"extends: {_study(tmp_path, extends=above.name).name}")
+    with pytest.raises(ConfigError, match=r"above\.yaml: extends leads back"):
+        load_study(above)
+
+
 def test_a_cell_that_cannot_work_is_named(tmp_path: Path) -> None:
     study = load_study(_study(tmp_path, shared={"update.learning_rat": 1}))
     with pytest.raises(ConfigError, match=r"cell main-grpo-seed0: .*(?s:.)*learning_rat"):
