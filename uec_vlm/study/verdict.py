@@ -77,16 +77,17 @@ def criteria_table(summaries: Sequence[Summary], order: Sequence[str], reference
 def gain_ratio(mine: Floats, others: Floats, *, seed: int = 0) -> Estimate:
     """Mean gain of one arm over that of the other, [seeds, problems] each, with its 95 % bootstrap interval.
 
-    Problems are drawn once for both arms, the seeds of each arm apart.
+    Problems are drawn once for both arms, the seeds of each arm apart. NaN where the other arm gained exactly nothing.
     """
     generator = np.random.default_rng(seed)
     ratios = []
     for _ in range(RESAMPLES):
         columns = generator.integers(mine.shape[1], size=mine.shape[1])
         means = [rows[generator.integers(len(rows), size=len(rows))][:, columns].mean() for rows in (mine, others)]
-        ratios.append(means[0] / means[1] if means[1] else np.nan)
-    low, high = np.nanquantile(ratios, [0.025, 0.975])
-    return Estimate(float(mine.mean() / others.mean()), float(low), float(high))
+        if means[1]:
+            ratios.append(means[0] / means[1])
+    low, high = np.quantile(ratios or [np.nan], [0.025, 0.975])
+    return Estimate(float(mine.mean() / others.mean()) if others.mean() else np.nan, float(low), float(high))
 
 
 def entropy_range(cells: Sequence[Summary], everyone: Sequence[Summary], *, window: int = 5) -> tuple[float, float]:

@@ -45,6 +45,12 @@ def test_the_interval_of_a_ratio_holds_both_kinds_of_spread() -> None:
     assert (same.low, same.high) == pytest.approx((1.5, 1.5), rel=0, abs=1e-12)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_ratio_to_no_gain_at_all_is_not_a_number() -> None:
+    ratio = gain_ratio(np.full((2, 5), 0.3), np.zeros((2, 5)))
+    assert np.isnan([ratio.mean, ratio.low, ratio.high]).all()
+
+
 def test_the_entropy_of_single_steps_is_smoothed() -> None:
     def run(entropy: list[float]) -> dict[str, Any]:
         return {"curve": {"rollout/entropy": entropy}}
