@@ -111,6 +111,12 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("eval/pass@*", "share", "mean", "Unbiased pass@k on the validation problems."),
     Metric("eval/format", "share", "mean", "Evaluation completions that keep the asked format."),
     Metric("eval/completion_length", "tokens", "mean", "Length of the evaluation completions."),
+    Metric(
+        "eval/sampled_entropy",
+        "nats/token",
+        "mean",
+        "-log p of the sampled tokens of the evaluation: always the same problems.",
+    ),
     Metric("eval/image_reliance", "ratio", "mean", "Accuracy with the true picture over that with a shuffled one."),
     Metric("eval/image_gain", "share", "mean", "Accuracy with the true picture minus that with a shuffled one."),
     Metric("eval/control_*", "share", "mean", "Accuracy with this control (blank, shuffled, none) for the picture."),

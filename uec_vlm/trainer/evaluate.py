@@ -19,6 +19,7 @@ from uec_vlm.trainer.ranks import ALONE, Ranks
 from uec_vlm.trainer.seeds import seed_for
 
 _PROMPTS_AT_ONCE = 32
+_COUNTED = ("ids", "correct", "formatted", "correct_formatted", "tokens", "logprob")
 
 
 @dataclass(frozen=True)
@@ -54,21 +55,24 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Counts:
-    """Completions of each problem: right ones, well-formed ones, those that are both; and all tokens."""
+    """Completions of each problem: right ones, well-formed ones, those that are both; and of all tokens the number.
+
+    logprob: sum over all tokens of the log-probability they were drawn with, in nats, <= 0.
+    """
 
     ids: tuple[str, ...]
     correct: tuple[int, ...]
     formatted: tuple[int, ...]
     correct_formatted: tuple[int, ...]
     tokens: int
+    logprob: float
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Right answers among `samples` completions, and well-formed ones, for each problem.
+    """Right answers among `samples` completions, and well-formed ones, for each problem; else as `Counts`.
 
-    correct_formatted: completions that are both. controls: the counts of the same problems with wrong pictures, those
-    that have pictures, by the name of the control.
+    controls: the counts of the same problems with wrong pictures, those that have pictures, by the name of the control.
     """
 
     split: str
@@ -80,6 +84,7 @@ class Evaluation:
     formatted: tuple[int, ...]
     correct_formatted: tuple[int, ...]
     tokens: int
+    logprob: float
     controls: Mapping[str, Counts] = field(default_factory=dict)
 
     @property
@@ -92,7 +97,7 @@ class Evaluation:
         return asdict(self)
 
     def report(self, report: StepReport, *, base: Mapping[str, Any] | None = None) -> None:
-        """Adds `eval/...` to the report of a step: pass@1, pass@k for powers of two, format, length, controls.
+        """Adds `eval/...` to the report of a step: pass@1, pass@k for powers of two, format, length, entropy, controls.
 
         base: the row of the untouched model, against which the gain and the format's part in it are taken.
         """
@@ -103,6 +108,8 @@ class Evaluation:
             k *= 2
         report.add("eval/format", sum(self.formatted), completions)
         report.add("eval/completion_length", self.tokens, completions)
+        if self.temperature > 0.0:
+            report.add("eval/sampled_entropy", -self.logprob, self.tokens)
         for name, counts in self.controls.items():
             report.add(f"eval/control_{name}", sum(counts.correct), len(counts.ids) * self.samples)
         if "shuffled" in self.controls:
@@ -144,7 +151,7 @@ def evaluate(
         samples=settings.samples,
         temperature=settings.temperature,
         controls={name: counts for name, counts in controls.items() if counts.ids},
-        **{name: getattr(true, name) for name in ("ids", "correct", "formatted", "correct_formatted", "tokens")},
+        **{name: getattr(true, name) for name in _COUNTED},
     )
 
 
@@ -156,25 +163,46 @@ def _count(
     judge: Callable[[Sequence[Rollout]], list[Judged]],
     ranks: Ranks,
 ) -> Counts:
-    def work(part: Sequence[Sample]) -> list[tuple[str, int, int, int, int]]:
+    def work(part: Sequence[Sample]) -> list[_Row]:
         groups = _answers(part, settings, engine, render)
         return [_row(sample, judge(group)) for sample, group in zip(part, groups, strict=True)]
 
-    rows: list[tuple[str, int, int, int, int]] = []
+    rows: list[_Row] = []
     at_once = _PROMPTS_AT_ONCE * ranks.world
     for start in range(0, len(samples), at_once):
         part = [samples[i] for i in range(start, min(start + at_once, len(samples)))]
         rows += ranks.spread(part, work)
-    ids, correct, formatted, both, tokens = zip(*rows, strict=True) if rows else ((), (), (), (), ())
-    return Counts(ids, correct, formatted, both, sum(tokens))
+    return Counts(
+        ids=tuple(row.id for row in rows),
+        correct=tuple(row.correct for row in rows),
+        formatted=tuple(row.formatted for row in rows),
+        correct_formatted=tuple(row.correct_formatted for row in rows),
+        tokens=sum(row.tokens for row in rows),
+        logprob=sum(row.logprob for row in rows),
+    )
 
 
-def _row(sample: Sample, judged: Sequence[Judged]) -> tuple[str, int, int, int, int]:
-    """Id of a problem; its right, well-formed and right and well-formed completions; their tokens."""
-    right = sum(int(item.accuracy) for item in judged)
-    formatted = sum(int(item.format) for item in judged)
-    both = sum(int(item.accuracy * item.format) for item in judged)
-    return sample.id, right, formatted, both, sum(len(item.rollout.completion_ids) for item in judged)
+@dataclass(frozen=True)
+class _Row:
+    """What `Counts` adds up, of one problem."""
+
+    id: str
+    correct: int
+    formatted: int
+    correct_formatted: int
+    tokens: int
+    logprob: float
+
+
+def _row(sample: Sample, judged: Sequence[Judged]) -> _Row:
+    return _Row(
+        id=sample.id,
+        correct=sum(int(item.accuracy) for item in judged),
+        formatted=sum(int(item.format) for item in judged),
+        correct_formatted=sum(int(item.accuracy * item.format) for item in judged),
+        tokens=sum(len(item.rollout.completion_ids) for item in judged),
+        logprob=sum(float(item.rollout.behaviour_logprobs.double().sum()) for item in judged),
+    )
 
 
 def _answers(

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +58,13 @@ def _waiting(file: Path, ranks: Ranks) -> Iterator[None]:
 
 
 def _known(file: Path, held_out: HeldOut) -> Evaluation | None:
-    """The evaluation in the file, if it has every control that is asked for."""
+    """The evaluation in the file, if it has all that is counted now and every control that is asked for."""
     if not file.is_file():
         return None
     row = json.loads(file.read_text(encoding="utf-8"))
     asked = held_out.settings.controls_at(0)
-    if not set(asked) <= set(row["controls"]):
+    counted = {one.name for one in fields(Evaluation)}
+    if not counted <= set(row) or not set(asked) <= set(row["controls"]):
         return None
     return _evaluation({**row, "controls": {name: row["controls"][name] for name in asked}})
 

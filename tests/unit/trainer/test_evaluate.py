@@ -37,7 +37,7 @@ class ScriptedEngine:
     def _rollout(self, prompt: Prompt, place: int) -> Rollout:
         text = prompt.sample.answer if place < int(prompt.sample.id) % 5 else "none"
         ids = torch.tensor([1, 2, 3])
-        return Rollout(prompt, text, ids, torch.zeros(3), "stop", "regular", 1.0, 0)
+        return Rollout(prompt, text, ids, torch.tensor([-0.5, 0.0, -0.1 * place]), "stop", "regular", 1.0, 0)
 
 
 def _judge(rollouts: Sequence[Rollout]) -> list[Judged]:
@@ -48,8 +48,8 @@ def _judge(rollouts: Sequence[Rollout]) -> list[Judged]:
     return judged
 
 
-def _evaluate(engine: ScriptedEngine, *, step: int = 0, split: str = "validation") -> Any:
-    settings = EvaluationSettings(split=split, samples=4, temperature=0.7, max_new_tokens=9, seed=3)
+def _evaluate(engine: ScriptedEngine, *, step: int = 0, split: str = "validation", temperature: float = 0.7) -> Any:
+    settings = EvaluationSettings(split=split, samples=4, temperature=temperature, max_new_tokens=9, seed=3)
     return evaluate(SAMPLES, settings, step=step, engine=engine, render=_render, judge=_judge)  # type: ignore[arg-type]
 
 
@@ -71,6 +71,17 @@ def test_the_report_has_unbiased_pass_at_k() -> None:
     assert row["eval/pass@2"] == pytest.approx((0 + 1 / 2 + 5 / 6 + 1 + 1) / 5)
     assert row["eval/pass@4"] == pytest.approx(4 / 5)
     assert row["eval/completion_length"] == 3
+
+
+def test_entropy_is_the_mean_over_tokens_and_greedy_answers_have_none() -> None:
+    """Of four completions -0.5, -0.6, -0.7 and -0.8, three tokens each."""
+    result = _evaluate(ScriptedEngine())
+    assert result.logprob == pytest.approx(-2.6 * 40)
+    sampled, greedy = StepReport(), StepReport()
+    result.report(sampled)
+    assert sampled.row()["eval/sampled_entropy"] == pytest.approx(2.6 / 12)
+    _evaluate(ScriptedEngine(), temperature=0.0).report(greedy)
+    assert "eval/sampled_entropy" not in greedy.row()
 
 
 def test_seeds_do_not_depend_on_the_step_and_differ_between_problems_and_splits() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -26,10 +27,10 @@ def _config(*changes: str) -> RunConfig:
 
 
 def _evaluation(*, controls: tuple[str, ...] = ("blank",)) -> Evaluation:
-    counts = Counts(ids=("0", "1"), correct=(0, 1), formatted=(4, 4), correct_formatted=(0, 1), tokens=30)
+    counts = Counts(ids=("0", "1"), correct=(0, 1), formatted=(4, 4), correct_formatted=(0, 1), tokens=30, logprob=-3.0)
     return Evaluation(
         split="test", step=0, samples=4, temperature=1.0, ids=("0", "1", "2"), correct=(1, 2, 3), formatted=(4, 4, 4),
-        correct_formatted=(1, 2, 3), tokens=60, controls=dict.fromkeys(controls, counts),
+        correct_formatted=(1, 2, 3), tokens=60, logprob=-6.0, controls=dict.fromkeys(controls, counts),
     )  # fmt: skip
 
 
@@ -57,6 +58,17 @@ def test_without_a_folder_every_run_measures() -> None:
     measure = Measured(_evaluation())
     for _ in range(2):
         evaluated_once(None, _config(), HELD_OUT, measure)
+    assert measure.times == 2
+
+
+def test_what_an_older_version_kept_is_measured_anew(tmp_path: Path) -> None:
+    measure, folder = Measured(_evaluation()), tmp_path / "kept"
+    evaluated_once(str(folder), _config(), HELD_OUT, measure)
+    (file,) = folder.glob("*.json")
+    row = json.loads(file.read_text())
+    del row["logprob"]
+    file.write_text(json.dumps(row))
+    assert evaluated_once(str(folder), _config(), HELD_OUT, measure) == _evaluation()
     assert measure.times == 2
 
 
