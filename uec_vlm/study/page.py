@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from uec_vlm.errors import RunError
 from uec_vlm.study.course import against_table, course_table, named_groups
+from uec_vlm.study.entropy import change_table, entropy_table
 from uec_vlm.study.plan import Study
 from uec_vlm.study.summary import read_summaries
 from uec_vlm.study.tables import (
@@ -27,7 +28,6 @@ from uec_vlm.study.tables import (
     differences_table,
     difficulty_table,
     end_split,
-    entropy_table,
     evaluation_at,
     groups_table,
     pass_at_k_table,
@@ -80,7 +80,12 @@ def study_text(study: Study, *, images: Path, link: str) -> str:
         "### By difficulty", difficulty_table(summaries, study.main),
         "### By family and level", groups_table(summaries, study.main, ids),
     ]  # fmt: skip
-    changes = entropy_table(summaries, order)
+    entropies, changes = entropy_table(summaries, order), change_table(summaries, order)
+    if entropies:
+        parts += [
+            "### Entropy over that of the start", entropies,
+            "On the validation problems at T = 1, mean over the runs that have measured it.",
+        ]  # fmt: skip
     if changes:
         parts += [
             "### What moves entropy", changes,

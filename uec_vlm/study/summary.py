@@ -54,14 +54,15 @@ def read_summaries(results: Path, *, folder: str = "cells") -> list[dict[str, An
 
 
 def _evaluation(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Right completions by problem; of all else the sums."""
+    """Right completions by problem; of all else the sums, and the entropy in nats per token where it was measured."""
     kept = {key: row[key] for key in ("split", "step", "samples", "temperature", "correct", "tokens")}
     sums = {key: sum(row[key]) for key in ("formatted", "correct_formatted")}
     controls = {
         name: {"problems": len(counts["ids"]), "correct": sum(counts["correct"])}
         for name, counts in row["controls"].items()
     }
-    return {**kept, **sums, "controls": controls}
+    entropy = round(-row["logprob"] / row["tokens"], 5) if row.get("logprob") and row["temperature"] else None
+    return {**kept, **sums, "entropy": entropy, "controls": controls}
 
 
 def _mean_of(rows: Sequence[Mapping[str, float]], name: str) -> float | None:

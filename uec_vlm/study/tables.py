@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from uec_vlm.reports.statistics import Estimate, pass_at_k
-from uec_vlm.study.summary import ENTROPY_CHANGE
 
 Axis = Literal["step", "rollout/sampled_tokens", "update/optimizer_steps"]
 AXES: dict[Axis, str] = {
@@ -133,10 +132,7 @@ def end_split(summaries: Sequence[Summary]) -> str:
 
 
 def arms_table(summaries: Sequence[Summary], order: Sequence[str]) -> str:
-    """One row per arm: accuracy and gain at the end, pass@16, format, image reliance, entropy, what it cost.
-
-    Entropy: the mean of the last five points of a run over that of the first steps of all runs, which have one policy.
-    """
+    """One row per arm: accuracy and gain at the end, pass@16, format, image reliance, what it cost."""
     arms, split = by_arm(summaries), end_split(summaries)
     cells = [one for found in arms.values() for one in found]
     base = start(cells, split=split)
@@ -144,28 +140,22 @@ def arms_table(summaries: Sequence[Summary], order: Sequence[str]) -> str:
     few = min(16, samples)
     lines = [
         f"| arm | seeds | mean@{samples} | gain over the start | pass@{few} | format | image gain "
-        "| entropy, end / start | hard prompts solved | sampled tokens | optimizer steps | processor minutes |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
-        f"| the start | | {base.mean():.3f} | | {_ends(first_rows(cells, split), few)} | 1.00 | | | | |",
+        "| hard prompts solved | sampled tokens | optimizer steps | processor minutes |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+        f"| the start | | {base.mean():.3f} | | {_ends(first_rows(cells, split), few)} | | | | |",
     ]
     for name in order:
         if name not in arms:
             continue
         found = arms[name]
         gain, _ = bootstrap(final(found, split=split) - base)
-        entropy = np.mean([one["curve"]["rollout/entropy"][-5:] for one in found]) / first_entropy(cells)
         costs = [f"{np.mean([total(one, key) for one in found]):,.0f}" for key in _COSTS]
         minutes = np.mean([one["cpu_seconds"] for one in found]) / 60
         lines.append(
             f"| `{name}` | {len(found)} | {final(found, split=split).mean():.3f} | {gain} | "
-            f"{_ends(last_rows(found, split), few)} | {entropy:.2f} | {' | '.join(costs)} | {minutes:.1f} |"
+            f"{_ends(last_rows(found, split), few)} | {' | '.join(costs)} | {minutes:.1f} |"
         )
     return "\n".join(lines)
-
-
-def first_entropy(cells: Sequence[Summary]) -> float:
-    """Mean entropy of the first step, in nats per token: before any update."""
-    return float(np.mean([one["curve"]["rollout/entropy"][0] for one in cells]))
 
 
 def _ends(rows: Sequence[Mapping[str, Any]], k: int) -> str:
@@ -220,25 +210,6 @@ def groups_table(summaries: Sequence[Summary], order: Sequence[str], ids: Sequen
     for group, places in sorted(groups.items()):
         cells = [f"{ends[name][:, places].mean():.3f}" for name in names]
         lines.append(f"| {group} | {len(places)} | {base[places].mean():.3f} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def entropy_table(summaries: Sequence[Summary], order: Sequence[str]) -> str:
-    """Change of entropy in 1/1000 nats/token, the mean over steps and runs; empty without a run that has measured it.
-
-    Predicted: to first order, per token and unit step on the logits, of the trajectories of each source. Realised: over
-    a step's whole update, on the regular rollouts.
-    """
-    arms = by_arm([one for one in summaries if "entropy_change" in one])
-    names = [name for name in order if name in arms]
-    if not names:
-        return ""
-    titles = [name.replace("_dh", "").replace("_", ", ") for name in ENTROPY_CHANGE]
-    lines = [f"| arm | seeds | {' | '.join(titles)} |", "|---|---|" + "---|" * len(titles)]
-    for name in names:
-        found = [[one["entropy_change"][key] for one in arms[name]] for key in ENTROPY_CHANGE]
-        cells = ["" if None in values else f"{1000 * np.mean(values):.2f}" for values in found]
-        lines.append(f"| `{name}` | {len(arms[name])} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

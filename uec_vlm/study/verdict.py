@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from uec_vlm.reports.statistics import Estimate, pass_at_k
+from uec_vlm.study.entropy import entropy_course
 from uec_vlm.study.tables import (
     AXES,
     RESAMPLES,
@@ -19,9 +20,9 @@ from uec_vlm.study.tables import (
     difference,
     end_split,
     final,
-    first_entropy,
     first_rows,
     last_rows,
+    paired,
     start,
 )
 
@@ -40,22 +41,23 @@ class Criterion:
 
 
 def criteria(summaries: Sequence[Summary], arm: str, reference: str) -> list[Criterion]:
-    """The expectations of one arm held against the reference arm; both must have finished cells."""
+    """The expectations of one arm held against the reference arm; both must have finished cells, which are paired."""
     arms, split = by_arm(summaries), end_split(summaries)
-    mine, others = arms[arm], arms[reference]
+    mine, others = zip(*paired(arms[arm], arms[reference]), strict=True)
     base = start([one for found in arms.values() for one in found], split=split)
     ratio = gain_ratio(final(mine, split=split) - base, final(others, split=split) - base)
     steps, tokens = (difference(mine, others, axis).estimate for axis in list(AXES)[:2])
     passed, _ = bootstrap(_pass16(last_rows(mine, split)) - _pass16(first_rows(mine, split)))
-    low, high = entropy_range(mine, [one for found in arms.values() for one in found])
+    entropies = list(entropy_course(mine).values())
+    inside = bool(entropies) and ENTROPY[0] <= min(entropies) and max(entropies) <= ENTROPY[1]
     return [
         Criterion(f"gain at least {RATIO} x that of `{reference}`, equal steps", str(ratio), ratio.mean >= RATIO),
         Criterion(f"gain larger than that of `{reference}`, equal steps", str(steps), steps.low > 0),
         Criterion(f"gain larger than that of `{reference}`, equal sampled tokens", str(tokens), tokens.low > 0),
         Criterion("pass@16 above the start's", str(passed), passed.low > 0),
         Criterion(
-            f"entropy between {ENTROPY[0]} and {ENTROPY[1]} x its start", f"{low:.2f} to {high:.2f}",
-            ENTROPY[0] <= low and high <= ENTROPY[1],
+            f"entropy between {ENTROPY[0]} and {ENTROPY[1]} x its start",
+            f"{min(entropies):.2f} to {max(entropies):.2f}" if entropies else "not measured", inside,
         ),
     ]  # fmt: skip
 
@@ -88,17 +90,6 @@ def gain_ratio(mine: Floats, others: Floats, *, seed: int = 0) -> Estimate:
             ratios.append(means[0] / means[1])
     low, high = np.quantile(ratios or [np.nan], [0.025, 0.975])
     return Estimate(float(mine.mean() / others.mean()) if others.mean() else np.nan, float(low), float(high))
-
-
-def entropy_range(cells: Sequence[Summary], everyone: Sequence[Summary], *, window: int = 5) -> tuple[float, float]:
-    """Least and greatest entropy of the regular rollouts, over its start.
-
-    The start is the mean of the first steps of all runs, which have one policy; the curve is the mean over the arm's
-    seeds, smoothed over `window` of its points, since the entropy of one step depends on its prompts.
-    """
-    curve = np.mean([one["curve"]["rollout/entropy"] for one in cells], axis=0) / first_entropy(everyone)
-    smooth = np.convolve(curve, np.ones(window) / window, mode="valid") if len(curve) >= window else curve
-    return float(smooth.min()), float(smooth.max())
 
 
 def _pass16(rows: Sequence[Mapping[str, Any]]) -> Floats:

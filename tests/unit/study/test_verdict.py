@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
 from tests.unit.study.test_tables import GRPO, UEC, _run
-from uec_vlm.study.verdict import criteria, criteria_table, entropy_range, gain_ratio
+from uec_vlm.study.verdict import criteria, criteria_table, gain_ratio
 
 
 def test_every_expectation_is_measured_and_judged() -> None:
@@ -25,8 +23,14 @@ def test_every_expectation_is_measured_and_judged() -> None:
     assert "No run of `grpo`" in criteria_table(UEC, ["grpo", "uec"], "grpo")
 
 
+def test_a_run_without_a_partner_has_no_part_in_the_ratio() -> None:
+    """Seed 1 of grpo gains 0.625 where seed 0 gained 0.25; uec has seed 0 alone, and gained 0.625."""
+    lucky = _run("grpo", 1, {0: [1, 1, 0, 0], 20: [4, 4, 4, 0]}, tokens=100)
+    assert criteria([GRPO[0], lucky, UEC[0]], "uec", "grpo")[0].measured.startswith("2.500 [")
+
+
 def test_a_ratio_below_the_headline_and_a_collapse_are_told() -> None:
-    weak = [_run("uec", 0, {0: [1, 1, 0, 0], 20: [3, 3, 1, 0]}, tokens=100, entropy=0.2)]
+    weak = [_run("uec", 0, {0: [1, 1, 0, 0], 20: [3, 3, 1, 0]}, tokens=100, entropy=0.1)]
     found = criteria([*GRPO, *weak], "uec", "grpo")
     assert found[0].measured.startswith("1.250 [")  # 0.3125 over 0.25
     assert found[4].measured == "0.20 to 1.00"
@@ -51,9 +55,7 @@ def test_a_ratio_to_no_gain_at_all_is_not_a_number() -> None:
     assert np.isnan([ratio.mean, ratio.low, ratio.high]).all()
 
 
-def test_the_entropy_of_single_steps_is_smoothed() -> None:
-    def run(entropy: list[float]) -> dict[str, Any]:
-        return {"curve": {"rollout/entropy": entropy}}
-
-    spiked = run([1.0, 1.0, 3.0, 1.0, 1.0, 1.0, 1.0, 1.0])
-    assert entropy_range([spiked], [run([1.0]), run([3.0])]) == pytest.approx((0.5, 0.7))
+def test_entropy_that_was_not_measured_is_no_success() -> None:
+    old = [{**one, "evaluations": [{**row, "entropy": None} for row in one["evaluations"]]} for one in UEC]
+    last = criteria([*GRPO, *old], "uec", "grpo")[-1]
+    assert (last.measured, last.met) == ("not measured", False)
