@@ -65,9 +65,10 @@ PANELS: tuple[Panel, ...] = (
             ("rollout/entropy", "regular", "accent"),
             ("explore/entropy", "extra, kept", "warm"),
             ("replay/entropy", "replay", "cool"),
+            ("eval/sampled_entropy", "held-out problems", "plum"),
             ("control/target*", "", "muted"),
         ),
-        note="Exact, over the whole vocabulary, at the sampling temperature.",
+        note="Exact, over the whole vocabulary, at the sampling temperature; held-out: from the sampled tokens.",
     ),
     Panel(
         "hard",
