@@ -61,7 +61,8 @@ def _evaluation(row: Mapping[str, Any]) -> dict[str, Any]:
         name: {"problems": len(counts["ids"]), "correct": sum(counts["correct"])}
         for name, counts in row["controls"].items()
     }
-    entropy = round(-row["logprob"] / row["tokens"], 5) if row.get("logprob") and row["temperature"] else None
+    sampled = "logprob" in row and row["temperature"] > 0.0
+    entropy = round(-row["logprob"] / row["tokens"], 5) if sampled else None
     return {**kept, **sums, "entropy": entropy, "controls": controls}
 
 

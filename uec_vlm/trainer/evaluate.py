@@ -7,7 +7,7 @@ believed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from uec_vlm.metrics import StepReport
@@ -19,7 +19,6 @@ from uec_vlm.trainer.ranks import ALONE, Ranks
 from uec_vlm.trainer.seeds import seed_for
 
 _PROMPTS_AT_ONCE = 32
-_COUNTED = ("ids", "correct", "formatted", "correct_formatted", "tokens", "logprob")
 
 
 @dataclass(frozen=True)
@@ -151,7 +150,7 @@ def evaluate(
         samples=settings.samples,
         temperature=settings.temperature,
         controls={name: counts for name, counts in controls.items() if counts.ids},
-        **{name: getattr(true, name) for name in _COUNTED},
+        **{one.name: getattr(true, one.name) for one in fields(Counts)},
     )
 
 
@@ -163,45 +162,38 @@ def _count(
     judge: Callable[[Sequence[Rollout]], list[Judged]],
     ranks: Ranks,
 ) -> Counts:
-    def work(part: Sequence[Sample]) -> list[_Row]:
+    def work(part: Sequence[Sample]) -> list[Counts]:
         groups = _answers(part, settings, engine, render)
-        return [_row(sample, judge(group)) for sample, group in zip(part, groups, strict=True)]
+        return [_counted(sample, judge(group)) for sample, group in zip(part, groups, strict=True)]
 
-    rows: list[_Row] = []
+    parts: list[Counts] = []
     at_once = _PROMPTS_AT_ONCE * ranks.world
     for start in range(0, len(samples), at_once):
         part = [samples[i] for i in range(start, min(start + at_once, len(samples)))]
-        rows += ranks.spread(part, work)
+        parts += ranks.spread(part, work)
+    return _joined(parts)
+
+
+def _counted(sample: Sample, judged: Sequence[Judged]) -> Counts:
+    """The counts of one problem."""
     return Counts(
-        ids=tuple(row.id for row in rows),
-        correct=tuple(row.correct for row in rows),
-        formatted=tuple(row.formatted for row in rows),
-        correct_formatted=tuple(row.correct_formatted for row in rows),
-        tokens=sum(row.tokens for row in rows),
-        logprob=sum(row.logprob for row in rows),
+        ids=(sample.id,),
+        correct=(sum(int(item.accuracy) for item in judged),),
+        formatted=(sum(int(item.format) for item in judged),),
+        correct_formatted=(sum(int(item.accuracy * item.format) for item in judged),),
+        tokens=sum(len(item.rollout.completion_ids) for item in judged),
+        logprob=sum(float(item.rollout.behaviour_logprobs.double().sum()) for item in judged),
     )
 
 
-@dataclass(frozen=True)
-class _Row:
-    """What `Counts` adds up, of one problem."""
-
-    id: str
-    correct: int
-    formatted: int
-    correct_formatted: int
-    tokens: int
-    logprob: float
-
-
-def _row(sample: Sample, judged: Sequence[Judged]) -> _Row:
-    return _Row(
-        id=sample.id,
-        correct=sum(int(item.accuracy) for item in judged),
-        formatted=sum(int(item.format) for item in judged),
-        correct_formatted=sum(int(item.accuracy * item.format) for item in judged),
-        tokens=sum(len(item.rollout.completion_ids) for item in judged),
-        logprob=sum(float(item.rollout.behaviour_logprobs.double().sum()) for item in judged),
+def _joined(parts: Sequence[Counts]) -> Counts:
+    return Counts(
+        ids=tuple(one for part in parts for one in part.ids),
+        correct=tuple(one for part in parts for one in part.correct),
+        formatted=tuple(one for part in parts for one in part.formatted),
+        correct_formatted=tuple(one for part in parts for one in part.correct_formatted),
+        tokens=sum(part.tokens for part in parts),
+        logprob=sum(part.logprob for part in parts),
     )
 
 
