@@ -68,9 +68,7 @@ def against_table(summaries: Sequence[Summary], order: Sequence[str], reference:
 
 def _gap(pairs: Sequence[tuple[Summary, Summary]], step: int) -> str:
     """The difference at a step, and the ratio of the gains."""
-    mine, others = (
-        np.stack([accuracies(evaluation_at(pair[side], "step", step)) for pair in pairs]) for side in (0, 1)
-    )
+    mine, others = (np.stack([accuracies(evaluation_at(pair[side], step)) for pair in pairs]) for side in (0, 1))
     estimate, _ = bootstrap(mine - others)
     base = start([one for pair in pairs for one in pair]).mean()
     gain = others.mean() - base
@@ -84,5 +82,5 @@ def _common_steps(cells: Sequence[Summary]) -> set[int]:
 
 
 def _mean(cells: Sequence[Summary], step: int) -> Floats:
-    rows = np.stack([accuracies(evaluation_at(one, "step", step)) for one in cells])
+    rows = np.stack([accuracies(evaluation_at(one, step)) for one in cells])
     return np.asarray(rows.mean(axis=0))

@@ -17,16 +17,17 @@ def entropy_course(cells: Sequence[Summary]) -> dict[int, float]:
     of the few prompts that were drawn for it.
     """
     found: dict[int, list[float]] = {}
-    for one in cells:
-        measured = {
-            int(row["step"]): float(row["entropy"])
-            for row in one["evaluations"]
-            if row["split"] == "validation" and row.get("entropy") is not None
-        }
+    for measured in map(measured_entropy, cells):
         for step, entropy in measured.items():
             if measured.get(0):
                 found.setdefault(step, []).append(entropy / measured[0])
     return {step: float(np.mean(values)) for step, values in sorted(found.items())}
+
+
+def measured_entropy(summary: Summary) -> dict[int, float]:
+    """Nats per token on the validation problems, by step; without the steps where it was not measured."""
+    rows = [row for row in summary["evaluations"] if row["split"] == "validation" and row.get("entropy") is not None]
+    return {int(row["step"]): float(row["entropy"]) for row in rows}
 
 
 def entropy_table(summaries: Sequence[Summary], order: Sequence[str]) -> str:

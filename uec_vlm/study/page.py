@@ -14,13 +14,12 @@ from matplotlib.figure import Figure
 
 from uec_vlm.errors import RunError
 from uec_vlm.study.course import against_table, course_table, named_groups
-from uec_vlm.study.entropy import change_table, entropy_table
+from uec_vlm.study.entropy import change_table, entropy_table, measured_entropy
 from uec_vlm.study.plan import Study
 from uec_vlm.study.summary import read_summaries
 from uec_vlm.study.tables import (
     AXES,
     Axis,
-    Floats,
     Summary,
     accuracies,
     arms_table,
@@ -67,9 +66,9 @@ def study_text(study: Study, *, images: Path, link: str) -> str:
         "### What was expected", criteria_table(summaries, study.main, study.reference),
         "95 % intervals by a bootstrap over seeds and problems. The ratio and the entropy are judged by their values, "
         "the others by their intervals.",
-        "### Differences", differences_table(summaries, order, study.reference),
+        "### Differences", *_differences(study, summaries),
         "95 % intervals by a bootstrap over seeds and problems; \\* p < 0.05 after Benjamini and Yekutieli's "
-        "correction.",
+        "correction in each table.",
         f"![Accuracy against steps, tokens and optimizer steps; entropy]({link}/{picture.name})",
         "### On the way", course_table([one for one in summaries if one["kind"] == "main"], order, groups),
         "mean@n on validation. Hard: the untouched policy solves it in under 1 % of its samples.",
@@ -102,8 +101,17 @@ def study_text(study: Study, *, images: Path, link: str) -> str:
     return "\n\n".join(parts)
 
 
+def _differences(study: Study, summaries: Sequence[Summary]) -> list[str]:
+    """The table against the reference, and those against further arms that have finished cells."""
+    further = [name for name in study.also_against if name in by_arm(summaries)]
+    return [differences_table(summaries, list(study.arms), name) for name in (study.reference, *further)]
+
+
 def draw(summaries: Sequence[Summary], arms: Sequence[str], out: Path) -> Path:
-    """Accuracy of the main arms against each budget, and entropy against steps: mean and range over seeds."""
+    """Accuracy of the main arms against each budget, entropy of the validation problems against steps.
+
+    Mean and range over seeds.
+    """
     figure = Figure(figsize=(11, 7.5), layout="constrained")
     panels = figure.subplots(2, 2)
     cells = by_arm(summaries)
@@ -111,12 +119,8 @@ def draw(summaries: Sequence[Summary], arms: Sequence[str], out: Path) -> Path:
     for axes, (axis, title) in zip(panels.flat, AXES.items(), strict=False):
         _accuracy_panel(axes, {name: cells[name] for name in shown}, axis)
         axes.set_title(f"mean@n at {title}")
-    for name in shown:
-        steps = cells[name][0]["curve"]["step"]
-        lines = np.array([one["curve"]["rollout/entropy"] for one in cells[name]])
-        _band(panels[1, 1], steps, lines, name)
-    panels[1, 1].set(title="exact entropy of the regular rollouts", xlabel="step", ylabel="nats/token")
-    panels[0, 0].legend(frameon=False)
+    _entropy_panel(panels[1, 1], {name: cells[name] for name in shown})
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=6, frameon=False)
     out.parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure).print_png(str(out))
     return out
@@ -125,13 +129,26 @@ def draw(summaries: Sequence[Summary], arms: Sequence[str], out: Path) -> Path:
 def _accuracy_panel(axes: Axes, arms: dict[str, list[Summary]], axis: Axis) -> None:
     for name, cells in arms.items():
         steps = sorted({row["step"] for row in cells[0]["evaluations"] if row["split"] == "validation"})
-        spent = dict(zip(cells[0]["curve"]["step"], cells[0]["curve"][axis], strict=True)) | {0: 0.0}
-        lines = np.array([[accuracies(evaluation_at(one, "step", step)).mean() for step in steps] for one in cells])
-        _band(axes, [spent[step] for step in steps], lines, name)
+        curves = [dict(zip(one["curve"]["step"], one["curve"][axis], strict=True)) | {0: 0.0} for one in cells]
+        runs = [[float(accuracies(evaluation_at(one, step)).mean()) for one in cells] for step in steps]
+        _band(axes, [float(np.mean([curve[step] for curve in curves])) for step in steps], runs, name)
     axes.set(xlabel=axis.split("/")[-1].replace("_", " "), ylabel="mean@n")
 
 
-def _band(axes: Axes, places: Sequence[float], lines: Floats, label: str) -> None:
-    (line,) = axes.plot(places, lines.mean(axis=0), label=label, linewidth=1.6)
-    axes.fill_between(places, lines.min(axis=0), lines.max(axis=0), alpha=0.15, color=line.get_color(), linewidth=0)
+def _entropy_panel(axes: Axes, arms: dict[str, list[Summary]]) -> None:
+    """At each evaluation of the runs that have measured it; an arm without any keeps its colour by an empty line."""
+    for name, cells in arms.items():
+        courses = [measured_entropy(one) for one in cells]
+        steps = sorted(set().union(*courses))
+        _band(axes, steps, [[found[step] for found in courses if step in found] for step in steps], name)
+    measured = any(measured_entropy(one) for cells in arms.values() for one in cells)
+    title = "entropy on the validation problems" if measured else "entropy: not measured"
+    axes.set(title=title, xlabel="step", ylabel="nats/token")
+
+
+def _band(axes: Axes, places: Sequence[float], runs: Sequence[Sequence[float]], label: str) -> None:
+    """A line of means over a band from least to greatest. runs: the values of the runs at each place."""
+    (line,) = axes.plot(places, [np.mean(values) for values in runs], label=label, linewidth=1.6, marker=".")
+    low, high = ([extreme(values) for values in runs] for extreme in (min, max))
+    axes.fill_between(places, low, high, alpha=0.15, color=line.get_color(), linewidth=0)
     axes.grid(alpha=0.3)

@@ -49,6 +49,7 @@ class Tuning(Section):
 class Study(Section):
     """A study file. base: a training configuration, relative to it. reference: the arm others are held to.
 
+    also_against: further arms that the others are held to, in tables of their own.
     results: folder of the summaries. runs: folder of the run folders. main: the arms that are drawn.
     groups: names of problems that the tables tell apart, each with words of which their ids hold one.
     launch: the words before `train CONFIG ...`, for runs on several GPUs (`accelerate launch ... -m uec_vlm.cli`); null
@@ -61,6 +62,7 @@ class Study(Section):
     runs: str
     reference: str
     main: tuple[str, ...]
+    also_against: tuple[str, ...] = ()
     groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     launch: tuple[str, ...] | None = None
     shared: dict[str, Any] = Field(default_factory=dict)
@@ -69,7 +71,7 @@ class Study(Section):
 
     @model_validator(mode="after")
     def _names(self) -> Study:
-        for key, names in (("reference", (self.reference,)), ("main", self.main)):
+        for key, names in (("reference", (self.reference,)), ("main", self.main), ("also_against", self.also_against)):
             unknown = sorted(set(names) - set(self.arms))
             if unknown:
                 raise ValueError(f"{key} names {unknown}, but the arms are {sorted(self.arms)}")

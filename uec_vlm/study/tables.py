@@ -50,13 +50,26 @@ def accuracies(evaluation: Mapping[str, Any]) -> Floats:
     return np.asarray(evaluation["correct"], dtype=float) / float(evaluation["samples"])
 
 
-def evaluation_at(summary: Summary, axis: Axis, budget: float, *, split: str = "validation") -> Mapping[str, Any]:
-    """The last evaluation of a split that had cost at most `budget` on the axis; that of step 0 costs nothing."""
-    spent = dict(zip(summary["curve"]["step"], summary["curve"][axis], strict=True)) | {0: 0.0}
-    rows = [row for row in summary["evaluations"] if row["split"] == split]
-    within = [row for row in rows if spent[row["step"]] <= budget]
-    chosen: Mapping[str, Any] = max(within, key=lambda row: row["step"])
+def evaluation_at(summary: Summary, step: float, *, split: str = "validation") -> Mapping[str, Any]:
+    """The last evaluation of a split up to a step; 0 is the untouched policy."""
+    rows = [row for row in summary["evaluations"] if row["split"] == split and row["step"] <= step]
+    chosen: Mapping[str, Any] = max(rows, key=lambda row: row["step"])
     return chosen
+
+
+def accuracies_at(summary: Summary, axis: Axis, budget: float) -> Floats:
+    """mean@n of every validation problem at a budget, linear between the evaluations before and after it.
+
+    Behind the last evaluation: that of the last. Without the line between them a run that is evaluated just behind the
+    budget would be held at its evaluation before, which may have cost far less.
+    """
+    spent = dict(zip(summary["curve"]["step"], summary["curve"][axis], strict=True)) | {0: 0.0}
+    rows = [(float(spent[row["step"]]), row) for row in summary["evaluations"] if row["split"] == "validation"]
+    rows.sort(key=lambda one: one[0])
+    before = [one for one in rows if one[0] <= budget][-1]
+    after = next((one for one in rows if one[0] > budget), before)
+    share = (budget - before[0]) / (after[0] - before[0]) if after is not before else 0.0
+    return (1 - share) * accuracies(before[1]) + share * accuracies(after[1])
 
 
 def total(summary: Summary, axis: str) -> float:
@@ -66,12 +79,12 @@ def total(summary: Summary, axis: str) -> float:
 
 def last_rows(cells: Sequence[Summary], split: str) -> list[Mapping[str, Any]]:
     """The last evaluation of each run."""
-    return [evaluation_at(one, "step", float("inf"), split=split) for one in cells]
+    return [evaluation_at(one, float("inf"), split=split) for one in cells]
 
 
 def first_rows(cells: Sequence[Summary], split: str) -> list[Mapping[str, Any]]:
     """The evaluation of the untouched policy of each run."""
-    return [evaluation_at(one, "step", 0, split=split) for one in cells]
+    return [evaluation_at(one, 0, split=split) for one in cells]
 
 
 def final(cells: Sequence[Summary], *, split: str = "validation") -> Floats:
@@ -107,13 +120,13 @@ def paired(arm: Sequence[Summary], reference: Sequence[Summary]) -> list[tuple[S
 
 
 def difference(arm: Sequence[Summary], reference: Sequence[Summary], axis: Axis) -> Difference:
-    """The arm less the reference, same problems, seeds paired, at the smaller of their mean totals on the axis."""
+    """The arm less the reference, same problems, seeds paired, at the smaller of their mean totals on the axis.
+
+    Between two evaluations accuracy is taken to change linearly with what is spent.
+    """
     pairs = paired(arm, reference)
     budget = min(float(np.mean([total(one, axis) for one in cells])) for cells in zip(*pairs, strict=True))
-    gaps = [
-        accuracies(evaluation_at(one, axis, budget)) - accuracies(evaluation_at(other, axis, budget))
-        for one, other in pairs
-    ]
+    gaps = [accuracies_at(one, axis, budget) - accuracies_at(other, axis, budget) for one, other in pairs]
     estimate, p = bootstrap(np.stack(gaps))
     return Difference(arm[0]["arm"], axis, budget, estimate, p)
 

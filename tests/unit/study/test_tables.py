@@ -9,13 +9,13 @@ import pytest
 
 from uec_vlm.study.course import against_table, course_table, named_groups
 from uec_vlm.study.tables import (
+    accuracies_at,
     arms_table,
     bootstrap,
     corrected,
     difference,
     differences_table,
     difficulty_table,
-    evaluation_at,
     groups_table,
     pass_at_k_table,
     start,
@@ -53,10 +53,12 @@ GRPO = [_run("grpo", seed, {0: [1, 1, 0, 0], 10: [2, 2, 0, 0], 20: [3, 3, 0, 0]}
 UEC = [_run("uec", seed, {0: [1, 1, 0, 0], 10: [3, 3, 1, 1], 20: [4, 4, 2, 2]}, tokens=200) for seed in (0, 1)]
 
 
-def test_the_evaluation_at_a_budget_is_the_last_one_that_it_pays_for() -> None:
-    assert evaluation_at(UEC[0], "rollout/sampled_tokens", 2000)["step"] == 10
-    assert evaluation_at(UEC[0], "rollout/sampled_tokens", 1999)["step"] == 0
-    assert evaluation_at(UEC[0], "step", 20)["step"] == 20
+def test_between_two_evaluations_accuracy_is_on_a_line() -> None:
+    """Of 200 tokens a step, 2 500 are a quarter of the way from step 10 (2 000) to step 20 (4 000)."""
+    expected = [0.8125, 0.8125, 0.3125, 0.3125]
+    assert accuracies_at(UEC[0], "rollout/sampled_tokens", 2500) == pytest.approx(expected, rel=0, abs=1e-12)
+    assert accuracies_at(UEC[0], "rollout/sampled_tokens", 2000) == pytest.approx([0.75, 0.75, 0.25, 0.25])
+    assert accuracies_at(UEC[0], "rollout/sampled_tokens", 9000) == pytest.approx([1.0, 1.0, 0.5, 0.5])
 
 
 def test_the_course_of_all_problems_and_of_the_hard_ones_as_far_as_all_runs_came() -> None:
