@@ -23,18 +23,24 @@ Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0.0, le=1.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
 Temperature = Annotated[float, Field(gt=0.0, le=5.0)]
 
 STARTER = "starter"
 """The model path that means the policy shipped inside the package."""
 
 
-class RunSection(Section):
-    """Where the run is written and what makes it reproducible. trackers: who is sent the numbers as they come."""
+class SftRunSection(Section):
+    """Where a supervised run is written and what makes it reproducible."""
 
     name: str = "run"
     dir: str | None = None
     seed: Count = 0
+
+
+class RunSection(SftRunSection):
+    """Where the run is written and what makes it reproducible. trackers: who is sent the numbers as they come."""
+
     steps: Positive = 100
     trackers: tuple[Literal["tensorboard", "wandb", "trackio", "mlflow"], ...] = ("tensorboard",)
 
@@ -224,7 +230,8 @@ class RewardSection(Section):
 class UpdateSection(Section):
     """AdamW and the cut of a training batch into optimizer steps and micro-batches.
 
-    sequences_per_optimizer_step: None makes one optimizer step of a training batch.
+    sequences_per_optimizer_step: about so many; what is no multiple of it is cut into nearly equal parts, as many as
+    is nearest. None: as many as a step has regular rollouts.
     micro_batch_tokens: prompt tokens (once per prompt) plus completion tokens of one forward and backward.
     max_skipped: the run stops when so many optimizer steps in a row had a loss or gradient that is not finite.
     share_forward: where one optimizer step trains on all rollouts of the step and they fit into one micro-batch, the
@@ -235,7 +242,7 @@ class UpdateSection(Section):
 
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-6
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-2
-    betas: tuple[Share, Share] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     warmup_steps: Count = 0
     max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
     sequences_per_optimizer_step: Positive | None = None
@@ -350,7 +357,7 @@ class SftSection(Section):
 class SftConfig(Section):
     """A supervised run (`uec-vlm sft`): the cold start before reinforcement learning."""
 
-    run: RunSection = RunSection()
+    run: SftRunSection = SftRunSection()
     model: ModelSection = ModelSection()
     data: SftData
     sft: SftSection = SftSection()

@@ -58,11 +58,21 @@ def with_overrides(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str, 
         key, equals, text = override.partition("=")
         if not equals or not key:
             raise ConfigError(f"'{override}' is no override; write KEY=VALUE, for example run.seed=1.")
-        nested: Any = yaml.safe_load(text) if text else None
+        nested: Any = _yaml_value(override, text)
         for part in reversed(key.split(".")):
             nested = {part: nested}
         tree = merge(tree, nested)
     return tree
+
+
+def _yaml_value(override: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text) if text else None
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f"'{override}': what follows the = is no YAML ({str(error).splitlines()[0]}). Put text with special "
+            "characters into quotes of its own: KEY='\"...\"'."
+        ) from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

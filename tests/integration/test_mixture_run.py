@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from data_prep.write import split_writer
-from tests.support.worlds import tiny_circle
+from tests.support.worlds import tiny_circle, tiny_config
 from uec_vlm.batches import draw_places
-from uec_vlm.errors import DataError
+from uec_vlm.errors import CheckpointError, DataError
 from uec_vlm.records import Sample
 from uec_vlm.trainer.build import first_state
+from uec_vlm.trainer.inputs import input_hashes, refuse_other_inputs
 from uec_vlm.trainer.loop import train
 
 TinyModel = Callable[[str], Path]
@@ -33,6 +34,14 @@ def test_a_run_on_a_mixture_draws_from_all_its_parts(tiny_model: TinyModel, tmp_
     places = draw_places(circle.samples, seed=circle.settings.seed, start=0, count=8)
     assert set(trained) == {circle.samples[place].id for place in places}
     assert 0 < sum(name.startswith("text-") for name in trained) < len(trained)
+
+
+def test_the_files_of_all_parts_are_among_the_inputs_of_a_run(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path / "model", "grpo", data={"train": mixture(tmp_path, "What is 1 + 0?")})
+    before = input_hashes(config, reads_model=False)
+    mixture(tmp_path, "What is 2 - 1?")
+    with pytest.raises(CheckpointError, match=r"another content of data\.train\.parts\.1\.source\.path"):
+        refuse_other_inputs(before, input_hashes(config, reads_model=False), place="step_1")
 
 
 def test_a_part_without_a_usable_row_is_told(tiny_model: TinyModel, tmp_path: Path) -> None:

@@ -76,6 +76,31 @@ def test_dynamic_sampling_stops_with_a_clear_message_when_nothing_is_left_to_tea
         _rows(replace(circle, judge=_verdicts(True)), steps=1)
 
 
+def test_what_dynamic_sampling_replaced_is_not_counted_as_kept(tiny_model: TinyModel) -> None:
+    """Of all groups that teach, as many as a step has prompts are trained on; the others are told as dropped."""
+    shape = {"dynamic_sampling": {"max_refills": 3, "when_exhausted": "train"}, "exploration": {"name": "none"},
+             "accumulate": False, "replay": {"name": "none"}}  # fmt: skip
+    circle = replace(
+        tiny_circle(tiny_model("qwen2_5_vl"), objective=shape), judge=lambda some: judge_by_parity(some, modulus=3)
+    )
+    rows = _rows(circle, steps=3)
+    assert all(row["select/kept_regular"] == row["update/trajectories"] for row in rows)
+    assert sum(row.get("select/dropped_dynamic_sampling", 0) for row in rows) > 0
+
+
+def test_hard_prompts_are_counted_without_exploration(tiny_model: TinyModel) -> None:
+    none = {"exploration": {"name": "none"}, "replay": {"name": "none"}}
+    rows = _rows(replace(tiny_circle(tiny_model("qwen2_5_vl"), objective=none), judge=_verdicts(False)))
+    assert all((row["explore/hard_prompts"], row["explore/solved"], row["explore/tokens"]) == (4, 0, 0) for row in rows)
+
+
+def test_a_prompt_that_was_solved_without_exploration_is_none_that_it_solved(tiny_model: TinyModel) -> None:
+    everybody = {"exploration": {"name": "everybody"}}
+    circle = replace(tiny_circle(tiny_model("qwen2_5_vl"), objective=everybody), judge=_verdicts(True))
+    row = _rows(circle, steps=1)[0]
+    assert (row["explore/explored_prompts"], row["explore/accuracy"], row["explore/solved"]) == (4, 1, 0)
+
+
 @pytest.mark.parametrize("baseline", ["extra", "union"])
 @pytest.mark.parametrize("coef", [0.0, 0.5])
 def test_a_kl_penalty_in_the_reward_reaches_the_extra_rollouts(
@@ -94,7 +119,7 @@ def test_a_kl_penalty_in_the_reward_reaches_the_extra_rollouts(
     circle = replace(tiny_circle(tiny_model("qwen2_5_vl"), objective=section), judge=judge)
     rows = _rows(circle, steps=4)
     assert sum(row["update/optimizer_steps"] for row in rows[:3]) > 0
-    assert (sum(row["select/kept_extra"] for row in rows) > 0) is (coef > 0)
+    assert (sum(row.get("select/kept_extra", 0) for row in rows) > 0) is (coef > 0)
 
 
 def test_a_penalty_on_length_reaches_the_extra_rollouts(tiny_model: TinyModel) -> None:

@@ -91,22 +91,23 @@ class PromptCache:
         self._render = render
         self._capacity, self._most_bytes = capacity, most_bytes
         self._bytes = 0
-        self._kept: OrderedDict[str, Prompt] = OrderedDict()
+        # By id, with the sample that was asked for: the prompt's own may have the choices below its question.
+        self._kept: OrderedDict[str, tuple[Sample, Prompt]] = OrderedDict()
         self._lock = Lock()  # prompts may be made in a thread while others are asked for
 
     def __call__(self, sample: Sample) -> Prompt:
         """Return the sample's prompt; a kept one is given only to an equal sample, not merely to the same id."""
         with self._lock:
-            kept = self._kept.pop(sample.id, None)
-            if kept is not None:
-                self._bytes -= kept.pixel_values.nbytes
-            if kept is None or (kept.sample is not sample and kept.sample != sample):
-                kept = self._render(sample)
-            self._kept[sample.id] = kept
-            self._bytes += kept.pixel_values.nbytes
+            asked, prompt = self._kept.pop(sample.id, (None, None))
+            if prompt is not None:
+                self._bytes -= prompt.pixel_values.nbytes
+            if prompt is None or (asked is not sample and asked != sample):
+                prompt = self._render(sample)
+            self._kept[sample.id] = sample, prompt
+            self._bytes += prompt.pixel_values.nbytes
             while len(self._kept) > 1 and (len(self._kept) > self._capacity or self._bytes > self._most_bytes):
-                self._bytes -= self._kept.popitem(last=False)[1].pixel_values.nbytes
-            return kept
+                self._bytes -= self._kept.popitem(last=False)[1][1].pixel_values.nbytes
+            return prompt
 
     def __len__(self) -> int:
         """Return how many prompts are kept."""

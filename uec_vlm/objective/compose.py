@@ -263,6 +263,8 @@ def _mapping(section: object, place: str) -> Mapping[str, Any]:
 
 
 def _refuse_impossible(objective: Objective, place: str) -> None:
+    if objective.explores:
+        _refuse_vain_exploration(objective.exploration_settings, f"{place}.exploration")
     names = objective.names
     for controller, term in (("adaptive_entropy", "controlled_bonus"), ("entropic", "asymmetric_weights")):
         if (names["controller"] == controller) != (names["entropy_term"] == term):
@@ -285,4 +287,22 @@ def _refuse_impossible(objective: Objective, place: str) -> None:
         raise ConfigError(
             f"{place}.controller = 'switched_temperature' sets the temperature of extra rollouts, and there are none; "
             f"name an entry in {place}.exploration."
+        )
+
+
+def _refuse_vain_exploration(settings: ExplorationSettings, place: str) -> None:
+    if settings.max_rollouts is not None and 0 < settings.max_rollouts < settings.completions:
+        raise ConfigError(
+            f"{place}.max_rollouts = {settings.max_rollouts} is below {place}.completions = {settings.completions}: "
+            "no prompt could ever be explored. Raise the first, lower the second, or set name: none."
+        )
+    if settings.last_step is not None and settings.last_step < settings.first_step:
+        raise ConfigError(
+            f"{place}.last_step = {settings.last_step} is before {place}.first_step = {settings.first_step}: there "
+            "would be no exploration. Exchange them, or set name: none."
+        )
+    if settings.baseline == "extra" and settings.completions == 1:
+        raise ConfigError(
+            f"{place}.completions = 1 with {place}.baseline = extra: a group of one has no advantage. "
+            "Take more completions, or baseline: union."
         )

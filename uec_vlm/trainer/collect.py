@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -112,6 +112,7 @@ def explore(
     """Extra groups for the prompts that the exploration rule names, by the place of their regular group."""
     objective, settings = circle.objective, circle.settings
     if not objective.explores:
+        _report_exploration(report, groups, {})
         return {}, history
     rule = objective.exploration_settings
     accuracies = [group.accuracies for group in groups]
@@ -128,21 +129,35 @@ def explore(
     sampling = replace(settings.sampling, temperature=rule.temperature * controller.temperature_scale)
     extra = _extra_groups(circle, groups, chosen, sampling, report)
     solved = [any(group.accuracies) for group in extra.values()]
-    _report_exploration(report, groups, extra, solved, sampling.temperature)
+    _report_exploration(report, groups, extra)
+    report.add("explore/temperature", sampling.temperature)
     return extra, record_exploration(history, [ids[place] for place in chosen], solved, step=step - 1)
 
 
 def choose_regular(
-    circle: Circle, groups: Sequence[Group], scores: Sequence[SequenceScores], *, step: int, report: StepReport
+    circle: Circle,
+    groups: Sequence[Group],
+    scores: Sequence[SequenceScores],
+    *,
+    trainable: Collection[int],
+    step: int,
+    report: StepReport,
 ) -> list[Chosen]:
-    """Retention of the regular groups, which are scored as a whole; scores are in the order of all completions."""
+    """Retention of the regular groups, which are scored as a whole; scores are in the order of all completions.
+
+    trainable: the places of the groups to train on; of the others, which dynamic sampling replaced, nothing is kept.
+    """
     chosen = []
     rewards = _rewards(circle, groups, scores, report)
     start = 0
-    for group, own_rewards in zip(groups, rewards, strict=True):
+    for place, (group, own_rewards) in enumerate(zip(groups, rewards, strict=True)):
         own = scores[start : start + len(group.judged)]
         start += len(group.judged)
         choice = choose(group.judged, source="regular", objective=circle.objective, rewards=own_rewards)
+        if place not in trainable:
+            choice = replace(
+                choice, kept=choice.kept & False, reasons=dict.fromkeys(range(len(own)), "dynamic_sampling")
+            )
         chosen.append(_chosen(circle, group, own_rewards, choice, dict(enumerate(own)), step=step))
         _report_selection(report, "regular", choice)
     return chosen
@@ -226,12 +241,6 @@ def _chosen(
     )
     by_place = dict(zip(choice.indices, kept, strict=True))
     return Chosen(group, rewards, choice.advantages, by_place, choice.reasons, scores)
-
-
-def set_aside(chosen: Chosen) -> Chosen:
-    """The group without anything kept: dynamic sampling drew others in its place."""
-    reasons = dict.fromkeys(range(len(chosen.group.judged)), "dynamic_sampling")
-    return replace(chosen, kept={}, reasons=reasons)
 
 
 def _next_groups(circle: Circle, drawn: int, report: StepReport) -> tuple[list[Group], int]:
@@ -359,17 +368,17 @@ def _report_selection(report: StepReport, source: Source, choice: Choice) -> Non
         report.add(f"select/dropped_{reason}", count)
 
 
-def _report_exploration(
-    report: StepReport, groups: Sequence[Group], extra: dict[int, Group], solved: Sequence[bool], temperature: float
-) -> None:
+def _report_exploration(report: StepReport, groups: Sequence[Group], extra: Mapping[int, Group]) -> None:
+    """Of every objective, so that runs with and without exploration can be held against each other."""
+    hard = [place for place, group in enumerate(groups) if not any(group.accuracies)]
+    solved = sum(any(extra[place].accuracies) for place in hard if place in extra)
     tokens = sum(len(item.rollout.completion_ids) for group in extra.values() for item in group.judged)
-    report.add("explore/hard_prompts", sum(not any(group.accuracies) for group in groups))
+    report.add("explore/hard_prompts", len(hard))
     report.add("explore/explored_prompts", len(extra))
-    report.add("explore/solved", sum(solved))
+    report.add("explore/solved", solved)
     report.add("explore/tokens", tokens)
     report.add("rollout/sampled_tokens", tokens)
-    report.add("explore/solved_per_1k_tokens", sum(solved) * 1000.0, tokens)
-    report.add("explore/temperature", temperature)
+    report.add("explore/solved_per_1k_tokens", solved * 1000.0, tokens)
     for group in extra.values():
         report.add("explore/accuracy", sum(group.accuracies), len(group.judged))
         for item in group.judged:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from uec_vlm.config import RunConfig
+from uec_vlm.config import ModelSection, RunConfig, SftConfig
 from uec_vlm.errors import ConfigError
 from uec_vlm.policy import NEEDS_BITSANDBYTES, has_bitsandbytes
 from uec_vlm.trainer.learner import Kind
@@ -61,12 +61,26 @@ def _precision(config: RunConfig, engine: Engine) -> str | None:
     return None
 
 
+def refuse_sft_combination(config: SftConfig) -> None:
+    """ConfigError with the reason and the remedy for settings that supervised training, one process, cannot have."""
+    alone = Engine("one", "no", 1)
+    for reason in (
+        _lost(config.model, alone, "sft.learning_rate", config.sft.learning_rate),
+        _no_bitsandbytes(config.model),
+    ):
+        if reason is not None:
+            raise ConfigError(reason)
+
+
 def _lost_updates(config: RunConfig, engine: Engine) -> str | None:
-    rate = config.update.learning_rate
-    whole = config.model.lora is None and config.model.dtype == "bfloat16" and not engine.keeps_float32
+    return _lost(config.model, engine, "update.learning_rate", config.update.learning_rate)
+
+
+def _lost(model: ModelSection, engine: Engine, key: str, rate: float) -> str | None:
+    whole = model.lora is None and model.dtype == "bfloat16" and not engine.keeps_float32
     if whole and rate < _LOST_IN_BFLOAT16:
         return (
-            f"model.dtype = bfloat16 with update.learning_rate = {rate}: without float32 weights behind them most "
+            f"model.dtype = bfloat16 with {key} = {rate}: without float32 weights behind them most "
             "updates are smaller than the last place of a weight and would be lost. Shard with "
             "configs/accelerate/zero2.yaml (one GPU: --num_processes 1), train an adapter (model.lora), or set "
             "model.dtype = float32."
@@ -78,8 +92,8 @@ def _quantization(config: RunConfig, engine: Engine) -> str | None:
     chosen = config.model.quantization
     if chosen is None:
         return None
-    if not has_bitsandbytes():
-        return f"model.quantization = {chosen} {NEEDS_BITSANDBYTES}, or set model.quantization = null."
+    if (missing := _no_bitsandbytes(config.model)) is not None:
+        return missing
     if engine.kind not in ("one", "ddp"):
         return (
             f"model.quantization = {chosen} under {engine.kind}: the engine would cut or convert packed four-bit "
@@ -93,3 +107,9 @@ def _quantization(config: RunConfig, engine: Engine) -> str | None:
             "model.quantization = null."
         )
     return None
+
+
+def _no_bitsandbytes(model: ModelSection) -> str | None:
+    if model.quantization is None or has_bitsandbytes():
+        return None
+    return f"model.quantization = {model.quantization} {NEEDS_BITSANDBYTES}, or set model.quantization = null."

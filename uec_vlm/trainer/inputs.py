@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from uec_vlm.config import ParquetData, RunConfig
+from uec_vlm.config import DataSource, MixtureData, ParquetData, RunConfig
 from uec_vlm.durable import sha256_of
 from uec_vlm.errors import CheckpointError
 from uec_vlm.trainer.build import model_folder
@@ -26,15 +26,23 @@ def input_hashes(config: RunConfig, *, reads_model: bool) -> dict[str, str]:
     for spec in config.reward.functions:
         hashes[f"reward.functions: {spec}"] = sha256_of(Path(spec.rpartition(":")[0]).expanduser())
     for split in ("train", "validation", "test"):
-        source = getattr(config.data, split)
-        if isinstance(source, ParquetData):
-            hashes[f"data.{split}.path = {source.path}"] = sha256_of(Path(source.path))
+        for key, source in _sources(f"data.{split}", getattr(config.data, split)):
+            hashes[f"{key}.path = {source.path}"] = sha256_of(Path(source.path))
     folder = Path(model_folder(config.model.path))
     if reads_model and folder.is_dir():
         files = sorted(file for pattern in _WEIGHTS for file in folder.glob(pattern))
         listed = "".join(f"{file.name} {sha256_of(file)}\n" for file in files)
         hashes[f"model.path = {config.model.path}"] = _of_text(listed)
     return hashes
+
+
+def _sources(key: str, source: DataSource | None) -> Iterator[tuple[str, ParquetData]]:
+    """The files of a data source, by their keys; of a mixture those of its parts."""
+    if isinstance(source, ParquetData):
+        yield key, source
+    elif isinstance(source, MixtureData):
+        for place, part in enumerate(source.parts):
+            yield from _sources(f"{key}.parts.{place}.source", part.source)
 
 
 def refuse_other_inputs(stored: Mapping[str, str], found: Mapping[str, str], *, place: str) -> None:

@@ -13,7 +13,7 @@ from uec_vlm.objective import draw as draw_replay
 from uec_vlm.objective import due, push, take_batches
 from uec_vlm.records import Trajectory
 from uec_vlm.trainer.circle import Circle
-from uec_vlm.trainer.collect import Chosen, choose_extra, choose_regular, explore, sample_regular, set_aside
+from uec_vlm.trainer.collect import Chosen, choose_extra, choose_regular, explore, sample_regular
 from uec_vlm.trainer.dump import Replayed, dump_rows
 from uec_vlm.trainer.forward_kept import KeptForward
 from uec_vlm.trainer.observe import observe_regular, realised_dh, report_state
@@ -54,8 +54,7 @@ def train(circle: Circle, state: TrainState, *, last_step: int) -> Iterator[Turn
         scores, entropy, forward = observe_regular(circle, groups, report)
         controller = circle.objective.controller(state.controller, entropy)
         extra, history = explore(circle, groups, controller=controller, history=state.history, step=step, report=report)
-        regular = choose_regular(circle, groups, scores, step=step, report=report)
-        regular = [one if place in trainable else set_aside(one) for place, one in enumerate(regular)]
+        regular = choose_regular(circle, groups, scores, trainable=trainable, step=step, report=report)
         explored = choose_extra(circle, extra, regular, step=step, report=report)
         queue = (*state.queue, *(t for group in (*regular, *explored) for t in group.kept.values()))
         state = replace(state, step=step, drawn=drawn, queue=queue, controller=controller, history=history)

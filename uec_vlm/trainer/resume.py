@@ -25,7 +25,8 @@ _MAY_CHANGE = (
     "log.rollouts_every", "log.rollouts_per_step", "update.max_skipped", "update.micro_batch_tokens",
     "rollout.batch_tokens", "model.gradient_checkpointing", "data.prompt_cache",
     "evaluate.start_cache", "evaluate.test_checkpoint", "data.prompt_cache_mib", "update.share_forward",
-    "model.picture_mib", "rollout.cuda_graphs", "update.deterministic",
+    "model.picture_mib", "model.reference", "rollout.prefix_mib", "data.prefetch", "log.rollouts_mib",
+    "rollout.cuda_graphs", "update.deterministic",
     # Which servers sample, and how patiently, is no part of the experiment.
     *(f"rollout.vllm.{key}" for key in VLLMSection.model_fields if key != "gap"),
     *(f"rollout.vllm.start.{key}" for key in VLLMStart.model_fields),

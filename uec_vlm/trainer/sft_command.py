@@ -12,6 +12,7 @@ from uec_vlm.errors import ConfigError, RunError
 from uec_vlm.policy import save_policy
 from uec_vlm.records import Sample
 from uec_vlm.trainer.build import build_policy, build_renderer, build_samples
+from uec_vlm.trainer.combinations import refuse_sft_combination
 from uec_vlm.trainer.sft import Example, Examples, sft_run
 
 _LINE_EVERY = 10
@@ -47,6 +48,7 @@ def run_sft(config: SftConfig, *, console: Console) -> Path:
     target = folder / "model"
     if target.exists():
         raise RunError(f"{target} is already there; choose run.dir=... or delete it.")
+    refuse_sft_combination(config)
     policy = build_policy(config.model, config.data.prompt, device=_device(config.model.device))
     samples = build_samples(config.data.train, "train")
     settings = config.sft

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -49,7 +50,7 @@ class Work:
 
 
 def update(circle: Circle, work: Work, report: StepReport) -> int:
-    """Trains on the trajectories of `work`, in optimizer steps of equal size; returns how many were made.
+    """Trains on the trajectories of `work`, in optimizer steps of nearly equal size; returns how many were made.
 
     An optimizer step whose loss or gradient is not finite is skipped and counted.
     """
@@ -58,12 +59,21 @@ def update(circle: Circle, work: Work, report: StepReport) -> int:
     for epoch in range(circle.settings.epochs):
         generator = generator_for(circle.settings.seed, "update", work.kind, work.step, epoch)
         order = torch.randperm(len(work.trajectories), generator=generator).tolist()
-        for start in range(0, len(order), circle.settings.sequences):
-            part = [work.trajectories[place] for place in order[start : start + circle.settings.sequences]]
+        for start, end in pairwise(cut(len(order), circle.settings.sequences)):
+            part = [work.trajectories[place] for place in order[start:end]]
             done += _optimizer_step(circle, part, replace(work, optimizer_steps=work.optimizer_steps + done), report)
     circle.policy.model.eval()
     _report_update(report, work)
     return done
+
+
+def cut(count: int, size: int) -> list[int]:
+    """Where `count` trajectories are cut into parts of nearly equal size, about `size` each: from 0 to `count`.
+
+    A step of Adam is about equally long whatever it is made of, so a small remainder would weigh as much as all others.
+    """
+    parts = max(int(count / size + 0.5), 1)
+    return [count * part // parts for part in range(parts + 1)]
 
 
 def refreshed(circle: Circle, trajectories: Sequence[Trajectory]) -> tuple[list[Trajectory], list[SequenceScores]]:

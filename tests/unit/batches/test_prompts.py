@@ -158,6 +158,19 @@ def test_the_cache_keeps_the_prompts_used_last(processor: Any) -> None:
     assert other.image_grid_thw.tolist() == [[1, 2, 2], [1, 4, 6]]
 
 
+def test_a_prompt_with_its_choices_below_the_question_is_made_once(processor: Any) -> None:
+    made = []
+
+    def make(sample: Sample) -> Any:
+        made.append(sample.id)
+        listed = replace(sample, problem=f"{sample.problem}\nA. 1")
+        return render(listed, processor, PLAIN)
+
+    cache = PromptCache(make, capacity=2)
+    assert cache(ONE) is cache(replace(ONE))
+    assert made == ["one"]
+
+
 def test_the_cache_keeps_no_more_pixels_than_it_may(processor: Any) -> None:
     made = []
 

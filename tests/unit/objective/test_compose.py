@@ -113,6 +113,15 @@ def test_what_an_objective_needs_follows_from_its_entries() -> None:
             {"controller": {"name": "uec_band", "low": 2.0, "high": 1.0}, "replay": "above"},
             r"objective.controller.low = 2.0 is not below",
         ),
+        (
+            {"exploration": {"name": "all_failed", "completions": 10, "max_rollouts": 5}},
+            r"objective.exploration.max_rollouts = 5 is below objective.exploration.completions = 10",
+        ),
+        (
+            {"exploration": {"name": "all_failed", "first_step": 10, "last_step": 5}},
+            r"objective.exploration.last_step = 5 is before objective.exploration.first_step = 10",
+        ),
+        ({"exploration": {"name": "all_failed", "completions": 1}}, r"a group of one has no advantage"),
         ({"controller": "switched_temperature"}, r"sets the temperature of extra rollouts, and there are none"),
     ],
 )

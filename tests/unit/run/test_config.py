@@ -86,6 +86,8 @@ def test_another_name_replaces_the_whole_section() -> None:
         ("reward.format=xml", ["reward.format = 'xml'"]),
         ("reward.accuracy_weight=0", ["both weights are 0", "set accuracy_weight = 1.0"]),
         ("nonsense", ["'nonsense' is no override", "KEY=VALUE"]),
+        ("data.prompt.template={problem} Think: first.", ["is no YAML", "quotes of its own"]),
+        ("update.betas=[0.9, 1.0]", ["update.betas.1 = 1.0", "less than 1"]),
     ],
 )
 def test_what_is_wrong_is_named(override: str, told: list[str], tmp_path: Path) -> None:

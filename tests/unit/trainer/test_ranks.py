@@ -11,9 +11,10 @@ import torch
 
 from tests.support.worlds import tiny_config
 from uec_vlm.batches import cut_for_ranks, cut_rollouts
+from uec_vlm.config import SftConfig, merge, parse_config
 from uec_vlm.errors import ConfigError
 from uec_vlm.records import Prompt, Rollout, Sample
-from uec_vlm.trainer.combinations import Engine, refuse_combination
+from uec_vlm.trainer.combinations import Engine, refuse_combination, refuse_sft_combination
 from uec_vlm.trainer.ranks import Ranks
 
 SLOW: dict[str, Any] = {"update": {"learning_rate": 1e-6}}
@@ -84,6 +85,24 @@ def test_what_an_engine_cannot_train_with_is_refused_with_the_reason(
 ) -> None:
     with pytest.raises(ConfigError, match=reason):
         refuse_combination(tiny_config("model", **above), engine)
+
+
+def test_supervised_training_does_not_lose_its_updates_either() -> None:
+    tree = {
+        "model": {"path": "m", "dtype": "bfloat16"},
+        "data": {"train": {"kind": "geosynth", "count": 4}, "target": "{answer}"},
+        "sft": {"learning_rate": 1e-5},
+    }
+    with pytest.raises(ConfigError, match=r"sft\.learning_rate = 1e-05: .*would be lost"):
+        refuse_sft_combination(parse_config(tree, SftConfig, place="here", name="run"))
+    with_adapter = merge(tree, {"model": {"lora": {"rank": 2}}})
+    refuse_sft_combination(parse_config(with_adapter, SftConfig, place="here", name="run"))
+
+
+def test_supervised_training_has_no_keys_that_it_would_not_read() -> None:
+    tree = {"run": {"steps": 500}, "data": {"train": {"kind": "geosynth", "count": 4}, "target": "{answer}"}}
+    with pytest.raises(ConfigError, match=r"run\.steps"):
+        parse_config(tree, SftConfig, place="here", name="run")
 
 
 @pytest.mark.parametrize(
