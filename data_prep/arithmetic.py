@@ -110,8 +110,9 @@ def _bracketed(expression: Expression, *heads: str) -> str:
 
 def _product(left: Expression, right: Expression) -> str:
     one, other = _bracketed(left, "+", "-", "neg"), _bracketed(right, "+", "-", "neg")
-    # Digits that follow another factor would read as a part of it.
-    return one + (r"\cdot " if other[0].isdigit() else "") + other
+    # Digits that follow another factor would read as a part of it, and a fraction behind digits as a mixed number.
+    joined = other[0].isdigit() or (one[-1].isdigit() and other.startswith(r"\frac"))
+    return one + (r"\cdot " if joined else "") + other
 
 
 def _evaluate(expression: Expression) -> float:

@@ -289,7 +289,10 @@ def _choices(fields: Mapping[str, Any], mapping: Mapped) -> list[Any]:
         if not isinstance(given, list):
             raise RowRefused("missing_field", f"column '{mapping.choices}' is {shown(given)}; a list is needed")
         return given
-    return [one for one in (fields[name] for name in mapping.choices) if one not in (None, "")]
+    given = ["" if fields[name] is None else fields[name] for name in mapping.choices]
+    while given and given[-1] == "":  # a row with fewer choices; an empty place before others keeps its letter
+        given.pop()
+    return given
 
 
 def _letter(answer: str, choices: list[Any], column: str) -> str:

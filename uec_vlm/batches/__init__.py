@@ -4,6 +4,7 @@
 `micro.py` cuts trajectories into micro-batches and `collate.py` pads those.
 """
 
+from uec_vlm.batches.choices import choices_listed
 from uec_vlm.batches.collate import collate, collate_completions, on_device
 from uec_vlm.batches.micro import cut_by_tokens, cut_for_ranks, cut_rollouts
 from uec_vlm.batches.mixture import Mixture, block_quotas, draw_places, where
@@ -20,6 +21,7 @@ __all__ = [
     "PromptSettings",
     "SampleStore",
     "block_quotas",
+    "choices_listed",
     "collate",
     "collate_completions",
     "cut_by_tokens",

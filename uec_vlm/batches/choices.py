@@ -20,6 +20,14 @@ def list_choices(sample: Sample) -> Sample:
             f"sample '{sample.id}': four_choices is set, but it has no choices. Set data.prompt.four_choices = false, "
             "or prepare a set with choices."
         )
+    return sample if choices_listed(sample) else replace(sample, problem=sample.problem + _list(sample))
+
+
+def choices_listed(sample: Sample) -> bool:
+    """Whether the problem shows the sample's choices with letters, so that a letter is an answer to it."""
+    return bool(sample.choices) and sample.problem.endswith(_list(sample))
+
+
+def _list(sample: Sample) -> str:
     listed = "\n".join(f"({letter}) {text}" for letter, text in zip(LETTERS, sample.choices, strict=False))
-    tail = f"\nChoices:\n{listed}"
-    return sample if sample.problem.endswith(tail) else replace(sample, problem=sample.problem + tail)
+    return f"\nChoices:\n{listed}"

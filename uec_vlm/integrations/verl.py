@@ -23,7 +23,8 @@ def compute_score(
 ) -> dict[str, Any]:
     """The score of one completion, as verl's reward managers call it, with what they log beside it.
 
-    extra_info: `choices` and `question` are used when they are there. format_weight: share of the format in `score`,
+    extra_info: `choices` (where the prompt lists them: a letter is paid then) and `question` are used when they are
+    there. format_weight: share of the format in `score`,
     in [0, 1]; `acc` and `format` stay separate numbers. All rows have the same keys.
     """
     info = extra_info or {}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from uec_vlm.batches import choices_listed
 from uec_vlm.errors import RunError
 from uec_vlm.records import Judged, Rollout, Verdict
 from uec_vlm.verifier import Item, RewardFunction, has_format, judge_many
@@ -31,7 +32,14 @@ def judge_rollouts(rollouts: Sequence[Rollout], settings: RewardSettings) -> lis
     samples = [rollout.prompt.sample for rollout in rollouts]
     verdicts = judge_many(
         [
-            Item(rollout.text, sample.answer, sample.choices or None, sample.problem, rollout.finish)
+            Item(
+                rollout.text,
+                sample.answer,
+                sample.choices or None,
+                sample.problem,
+                rollout.finish,
+                listed=choices_listed(sample),
+            )
             for rollout, sample in zip(rollouts, samples, strict=True)
         ]
     )

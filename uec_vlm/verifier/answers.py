@@ -24,6 +24,9 @@ _RELATION_WORDS = {"parallel": "parallel", "perpendicular": "perp", "congruent":
 _COPULAS = words("is are equals equal measures be was")
 _IGNORED_ENDS = words(". , ; : ** \\\\ ` therefore to & equiv")
 _IGNORED_STARTS = _IGNORED_ENDS | {"=", "approx", '"', "'"}
+_APPROXIMATION = re.compile(
+    r"(.*\S)\s*(?:\\text\s*\{\s*)?\(\s*(?:\\approx|≈|about|approximately)\s*([^()]{1,60})\)\s*\}?\s*", re.DOTALL
+)  # 2\sqrt{3} (\approx 3.46)
 _HEDGES = words("about approximately roughly exactly approx only just around both either simply")
 _NEGATIONS = words("not isn't never no neither nor cannot except unknown without")
 _CONDITIONS = words("if when suppose assume assuming let unless either maybe perhaps possibly whether")
@@ -38,6 +41,8 @@ def readings(text: str, *, is_gold: bool = False, decimal_comma: bool = True) ->
     if len(text) > MAX_ANSWER_CHARS:
         raise LimitError("too long")
     text = plain(text)
+    beside = None if is_gold else _APPROXIMATION.fullmatch(text)
+    text = rf"{beside.group(1)} \approx {beside.group(2)}" if beside else text
     problem: ValueError | None = None
     found = False
     for group_digits in (True, False):

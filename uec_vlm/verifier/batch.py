@@ -22,6 +22,7 @@ class Item(NamedTuple):
     choices: Sequence[str] | None = None
     question: str | None = None
     finish_reason: str | None = None
+    listed: bool = True
 
 
 def judge_many(
@@ -81,5 +82,6 @@ def _attempt(item: Item, policy: Policy) -> Outcome:
         item.choices,
         question=item.question,
         finish_reason=item.finish_reason,
+        listed=item.listed,
         policy=policy,
     )

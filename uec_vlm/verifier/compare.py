@@ -94,7 +94,23 @@ def _chain_values(chain: Rel, context: Context) -> list[Node]:
     if any(miss > 1.0 for miss in misses):
         return []
     right = [member for member, miss in zip(rounded_members, misses, strict=True) if miss <= 0.5]
+    # A number that is rounded to a whole one would be two answers, one for either gold.
+    if right and _is_rational(exact_members[-1], context) and not _decimals(right[-1]):
+        right = []
     return exact_members[-1:] + right[-1:]
+
+
+def _is_rational(node: Node, context: Context) -> bool:
+    try:
+        return ex.rational(ex.exact(split_unit(node)[0], context.work)) is not None
+    except (ex.Unsupported, ex.Undefined):
+        return False
+
+
+def _decimals(node: Node) -> int:
+    """The decimals that a number shows; 0 for anything else."""
+    value = split_unit(node)[0]
+    return value.decimals or 0 if isinstance(value, Num) else 0
 
 
 def _consistent(members: Sequence[Node]) -> bool:

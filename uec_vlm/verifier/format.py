@@ -31,7 +31,9 @@ def _think_boxed(text: str) -> bool:
 
 def _answer_tags(text: str) -> bool:
     """`<think> ... </think>` and then `<answer> ... </answer>`, nothing after it."""
-    return re.fullmatch(r"\s*<think>[^<]*</think>\s*<answer>[^<]*</answer>\s*", text) is not None
+    if any(text.count(tag) != 1 for tag in ("<think>", "</think>", "<answer>", "</answer>")):
+        return False
+    return re.fullmatch(r"\s*<think>.*</think>\s*<answer>.*</answer>\s*", text, re.DOTALL) is not None
 
 
 FORMATS: dict[str, Callable[[str], bool]] = {

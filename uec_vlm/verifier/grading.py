@@ -25,12 +25,13 @@ from uec_vlm.verifier.wording import is_text, same_words, squeeze
 _NUMBER = re.compile(r"-?\d{1,30}(?:\.\d{1,30})?")
 _SEQUENCE = re.compile(r"\d+(?:-\d+){2,}")  # 5-4-3-2-1 is an order, not a difference
 _VERB = re.compile(r"\b(?:is|are|equals|measures)\b")
+_PLACE = "thousandth|hundredth|tenth|whole|integer|degree|ten|hundred|decimal"
 _ROUND = re.compile(
-    r"(?:nearest|closest|to the|to one|to two|to three|to 1|to 2|to 3)\s+(?:whole\s+)?"
-    r"(thousandth|hundredth|tenth|whole|integer|degree|unit|number|ten|hundred|decimal)s?\b",
+    rf"(?:(?:nearest|closest)\s+(?:whole\s+|square\s+|cubic\s+)?({_PLACE}|unit|number|foot|inch|yard|mile|(?:centi|milli|kilo)?"
+    rf"met(?:er|re))|\bto\s+(?:the|one|two|three|1|2|3)\s+(?:whole\s+)?({_PLACE}))(?:e?s)?\b",
     re.IGNORECASE,
 )
-_MENTIONS_ROUNDING = re.compile(r"round|nearest|decimal", re.IGNORECASE)
+_MENTIONS_ROUNDING = re.compile(r"\bround(?:ed|ing|s)?\b|nearest|decimal", re.IGNORECASE)
 _PLACES = {"thousandth": 3, "hundredth": 2, "tenth": 1, "ten": -1, "hundred": -2}
 _DECIMALS = re.compile(r"\b(one|two|three|1|2|3)\s+decimal", re.IGNORECASE)
 _COUNTS = {"one": 1, "two": 2, "three": 3, "1": 1, "2": 2, "3": 3}
@@ -53,17 +54,18 @@ def decide(
     *,
     question: str | None = None,
     finish_reason: str | None = None,
+    listed: bool = True,
     policy: Policy = DEFAULT_POLICY,
 ) -> Outcome:
     """Grade one completion by everything but the slow symbolic path."""
     found = extract(response, finish_reason=finish_reason, policy=policy)
     if found.how == "none" or not found.text.strip():
         return Outcome(False, "truncated" if found.cut else "no_answer", None)
-    outcome = compare_texts(gold, found.text, choices, question=question, policy=policy)
+    outcome = compare_texts(gold, found.text, choices, question=question, listed=listed, policy=policy)
     if found.how == "stated" and not outcome.correct and not _states_anything(found.text, response, outcome):
         return Outcome(False, "no_answer", None)
     if not outcome.correct and found.named:
-        last = compare_texts(gold, found.last, choices, question=question, policy=policy)
+        last = compare_texts(gold, found.last, choices, question=question, listed=listed, policy=policy)
         outcome = last if last.correct else outcome
     return outcome
 
@@ -81,6 +83,7 @@ def compare_texts(
     choices: Sequence[str] | None = None,
     *,
     question: str | None = None,
+    listed: bool = True,
     policy: Policy = DEFAULT_POLICY,
 ) -> Outcome:
     """Grade an answer that has been extracted already."""
@@ -96,29 +99,42 @@ def compare_texts(
         return Outcome(False, "no_answer" if not squeezed.strip("{}") else "unparsable", answer)
     if squeezed == squeeze(gold):
         return Outcome(True, "exact", answer)
-    return _Comparison(gold, answer, choices or (), question, policy).run()
+    return _Comparison(gold, answer, choices or (), question, listed, policy).run()
 
 
 class _Comparison:
     """One gold, one answer, the options, and the steps left."""
 
-    def __init__(self, gold: str, answer: str, choices: Sequence[str], question: str | None, policy: Policy) -> None:
+    def __init__(
+        self, gold: str, answer: str, choices: Sequence[str], question: str | None, listed: bool, policy: Policy
+    ) -> None:
         self.gold, self.answer, self.choices = gold, answer, choices
-        self.policy = policy
-        self.context = Context(policy=policy, asked=asked_decimals(question))
+        self.listed, self.policy = listed, policy
+        self.context = Context(policy=policy, asked=asked_decimals(question, gold))
 
     def run(self) -> Outcome:
         target = options.target(self.gold, self.choices, same_answer)
         picked = options.picked_letter(self.answer, lowercase=self.policy.lowercase_letters and bool(self.choices))
-        if picked is not None:
+        if picked is not None and (self.listed or not self.choices or self.gold.strip() in options.LETTERS):
             by_letter = self.by_letter(target, picked)
             if by_letter is not None:
                 return by_letter
+        elif picked is None and self.listed and not self.drop_letter():
+            return self.outcome(False, "several_answers")
         if target.value is None:
             return self.outcome(False, "wrong")
         if target.letter is not None and not self.policy.value_for_letter and self.gold.strip() in options.LETTERS:
             return self.outcome(False, "wrong")
         return self.by_value(target)
+
+    def drop_letter(self) -> bool:
+        """Leaves the letter of "10 (B)" away; False where it names an option of another text."""
+        text, letter = options.value_and_letter(self.answer) or ("", "")
+        known = options.LETTERS[: len(self.choices)]
+        if letter and letter in known:
+            self.answer = text
+            return same_answer(self.choices[known.index(letter)], text)
+        return True
 
     def outcome(self, correct: bool, reason: str) -> Outcome:
         return Outcome(correct, reason, self.answer, () if correct else tuple(self.context.pending))
@@ -134,7 +150,9 @@ class _Comparison:
             return None
         text = self.choices[known.index(picked.letter)]
         if picked.rest and not same_answer(text, picked.rest):
-            return None if same_answer(text, self.answer) else self.outcome(False, "several_answers")
+            # "A = 36" is an area as well as an option: beside another text than the option's it is the area.
+            named = not picked.equated and not same_answer(text, self.answer)
+            return self.outcome(False, "several_answers") if named else None
         if target.letter is None:
             return self.outcome(False, "wrong")
         if not self.policy.value_for_letter and self.gold.strip() not in options.LETTERS:
@@ -235,12 +253,18 @@ def same_answer(a: str, b: str) -> bool:
         return False
 
 
-def asked_decimals(question: str | None) -> int | None:
-    """The decimals that a question asks to round to: 1 for "nearest tenth", 0 for "nearest degree"; None if none."""
+def asked_decimals(question: str | None, gold: str = "") -> int | None:
+    """The decimals that a question asks to round to: 1 for "nearest tenth", 0 for "nearest degree"; None if none.
+
+    Where it asks for several ("angles to the nearest degree and sides to the nearest tenth"), those of the gold.
+    """
     if not question or not _MENTIONS_ROUNDING.search(question):
         return None
     count = _DECIMALS.search(question)
     if count:
         return _COUNTS[count.group(1).lower()]
-    found = _ROUND.search(question)
-    return _PLACES.get(found.group(1).lower(), 0) if found else None
+    words = ((found.group(1) or found.group(2)).lower() for found in _ROUND.finditer(question))
+    asked = {_PLACES.get(word, 0) for word in words}
+    if len(asked) > 1:
+        asked &= {len(gold.strip().partition(".")[2])} if _NUMBER.fullmatch(gold.strip()) else set()
+    return asked.pop() if asked else None

@@ -17,16 +17,20 @@ def judge(
     *,
     question: str | None = None,
     finish_reason: str | None = None,
+    listed: bool = True,
     policy: Policy = DEFAULT_POLICY,
 ) -> Verdict:
     """Grade the answer of `response` against `gold`. Total and safe on every string, from any thread or process.
 
-    choices: the texts of the options, in order; letters and values stand for one another then.
+    choices: the texts of the options, in order; letters and values stand for one another then. listed: whether the
+    prompt showed them with letters; where it did not, a letter names none of them, unless the gold is a letter.
     question: is asked only whether it wants a rounded answer. finish_reason: "length" if the text was cut.
     Work is bounded by counted steps (a few milliseconds); the rare comparison that needs symbolic algebra runs in a
     worker process with a limit of 0.5 s (and about a second more, once, to start it).
     """
-    outcome = attempt(response, gold, choices, question=question, finish_reason=finish_reason, policy=policy)
+    outcome = attempt(
+        response, gold, choices, question=question, finish_reason=finish_reason, listed=listed, policy=policy
+    )
     if outcome.pending:
         outcome = settle_pending(outcome, shared_pool(), TIMEOUT_S)
     return Verdict(outcome.correct, outcome.reason, outcome.extracted)
@@ -39,11 +43,14 @@ def attempt(
     *,
     question: str | None,
     finish_reason: str | None,
+    listed: bool,
     policy: Policy,
 ) -> Outcome:
     """`decide`, with every failure of ours reported as "error" instead of raised."""
     try:
-        return decide(response, gold, choices, question=question, finish_reason=finish_reason, policy=policy)
+        return decide(
+            response, gold, choices, question=question, finish_reason=finish_reason, listed=listed, policy=policy
+        )
     except Exception:  # a bug of ours must not stop a training run, and is counted under its own reason
         return Outcome(False, "error", None)
 

@@ -17,20 +17,24 @@ _DRESS_NAMES = (
 _DRESS = re.compile(rf"\\(?:{'|'.join(_DRESS_NAMES.split())})\b|[{{}}$*~]|\\[()\[\],;:! ]")
 _LEAD = re.compile(r"^\s*(?:(?:the|correct|final|option|choice|answer|letter|is|:)\s*)*", re.IGNORECASE)
 _LETTER = re.compile(
-    r"[(\[]?\s*([A-Ja-j])\s*(?:(\))\s*[.:]?|[.:)\]]|(?=$)|=(?=\s*\S)|(?<=\s)-(?=\s)|(?<=\s)(?=[\d\\]))\s*(.*)$",
+    r"[(\[]?\s*([A-Ja-j])\s*(?:(\))\s*[.:]?|[.:)\]]|(?=$)|=(?=\s*\S)|(?<=\s)-(?=\s)|(?<=\s)(?=[\d\\(]))\s*(.*)$",
     re.DOTALL,
 )
 
 
+_VALUE_AND_LETTER = re.compile(
+    r"(.*[^\s({\\])\s*(?:\\(?:text|mathrm|textbf)\s*\{\s*)?\(\s*([A-J])\s*\)\s*\}?\s*", re.DOTALL
+)
 _LETTER_AND_TEXT = re.compile(r"\(?[A-J]\s*[.)]\s*\S")
 
 
 @dataclass(frozen=True)
 class Picked:
-    """A letter that an answer names, and the text behind it ("B. 10")."""
+    """A letter that an answer names, and the text behind it ("B. 10"). equated: with an equals sign before the text."""
 
     letter: str
     rest: str
+    equated: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,14 @@ def picked_letter(answer: str, *, lowercase: bool) -> Picked | None:
     rest = answer[at + 1 :] if answer.isascii() and at >= 0 else found.group(3)
     if re.match(r"[A-Ja-j]\s+-\s", bare):
         rest = found.group(3)
-    return Picked(letter.upper(), _balanced(rest.lstrip(" .:)]}=~*")))
+    equated = re.match(r"[(\[]?\s*[A-Ja-j]\s*=", bare) is not None
+    return Picked(letter.upper(), _balanced(rest.lstrip(" .:)]}=~*")), equated)
+
+
+def value_and_letter(answer: str) -> tuple[str, str] | None:
+    """The text and the letter of an answer like "10 (B)"."""
+    found = _VALUE_AND_LETTER.fullmatch(answer) if len(answer) <= 400 else None
+    return (found.group(1), found.group(2)) if found else None
 
 
 def _balanced(text: str) -> str:

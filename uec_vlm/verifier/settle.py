@@ -241,6 +241,8 @@ def names_in(node: Node) -> bool:
         return True
     if isinstance(node, Sym):
         return node.name not in ("pi", "oo") and not node.name[0].isdigit()
+    if isinstance(node, Quantity):  # x^\circ
+        return names_in(node.value)
     if isinstance(node, Pow):
         return names_in(node.base) and node.exponent == MINUS_ONE
     if isinstance(node, Seq):

@@ -23,6 +23,13 @@ _OPTION_IS_RIGHT = re.compile(
     r"(?(3)|\s+is\s+(?:the\s+)?(?:correct|right|best)\b)[^.]{0,40}\.?\s*$"
 )
 _VERDICT = re.compile(r"(?:the\s+)?(?:correct|right|best|wrong|incorrect|not)\b(?!\s+(?:answer|option|choice)\s+is)")
+_DENIED = re.compile(r"\b(?:wrong|incorrect|false)\s+(?:answer|option|choice)", re.IGNORECASE)
+# Behind an answer: another one, or its withdrawal.
+_TAKEN_BACK = re.compile(
+    r"\b(?:or|maybe|perhaps|possibly|wait|alternatively)\b[^.\n]{0,60}[\d$\\]"
+    r"|\bbut\b[^.\n]{0,60}\b(?:possible|could|might|may)\b",
+    re.IGNORECASE,
+)
 _HASHES = re.compile(r"####\s*(.{1,200})")
 _BOLD_LINE = re.compile(r"\*\*([^*\n]{1,200})\*\*\s*\.?")
 _DISPLAY = re.compile(r"(?:\$\$|\\\[)\s*([^$]{1,400}?)\s*(?:\$\$|\\\])\s*\.?")
@@ -78,18 +85,24 @@ def _announced(region: str) -> str | None:
     places = [found.start() for found in _ANNOUNCED.finditer(region)]
     for place in reversed(places[-_TRIED:]):
         found = _ANSWER.match(region, place)
-        if found is None:
+        if found is None or _DENIED.search(region[max(place - 12, 0) : place + 6]):
             continue
         rest = region[found.end() :][:STATED_WINDOW].lstrip(" \t*:").lstrip()
         if _VERDICT.match(rest):  # "option B is correct" names its answer before the verb
             continue
-        line = rest if rest.startswith(("\\[", "$$")) else rest.split("\n", 1)[0]
-        span = _SPAN.match(line)
-        if span and not line[span.end() :].strip(" .*。").startswith(("and", "or", ",")):
-            tail = line[span.end() :].split(".", 1)[0]
-            return span.group() + (tail if len(tail) < 20 else "")
-        return _cut(line) or None
+        answer = _announced_in(rest)
+        return None if _TAKEN_BACK.search(rest[rest.find(answer) + len(answer) :]) else answer or None
     return None
+
+
+def _announced_in(rest: str) -> str:
+    """The answer at the start of what follows "answer is"."""
+    line = rest if rest.startswith(("\\[", "$$")) else rest.split("\n", 1)[0]
+    span = _SPAN.match(line)
+    if span and not line[span.end() :].strip(" .*。").startswith(("and", "or", ",")):
+        tail = line[span.end() :].split(".", 1)[0]
+        return span.group() + (tail if len(tail) < 20 else "")
+    return _cut(line)
 
 
 def _cut(line: str) -> str:
@@ -103,6 +116,8 @@ def _cut(line: str) -> str:
 
 def _short_text(window: str) -> str | None:
     """A text that is nothing but an answer, or one short sentence that ends with it."""
+    if _DENIED.search(window):
+        return None
     spans = list(_SPAN.finditer(window))
     if len(spans) == 1 and re.match(r"[A-Za-z]{2}", window):
         return _inside(spans[0])

@@ -30,6 +30,8 @@ from data_prep.arithmetic import evaluate, latex, parse
         ("(1/2)**2", r"(\frac{1}{2})^{2}", 0.25),
         ("8/2/2", r"\frac{\frac{8}{2}}{2}", 2.0),
         ("2*3", r"2\cdot 3", 6.0),
+        ("5*(1/2)", r"5\cdot \frac{1}{2}", 2.5),
+        ("180*(1/3)/pi", r"\frac{180\cdot \frac{1}{3}}{\pi}", 60 / math.pi),
         (" 1.5 + 1 ", "1.5+1", 2.5),
     ],
 )

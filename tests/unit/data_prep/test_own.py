@@ -110,10 +110,14 @@ def test_a_column_may_tell_the_split(tmp_path: Path) -> None:
 
 
 def test_choices_in_columns_of_their_own(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("q,a,A,B,C\nx,C,1,2,3\ny,2,1,2,\n")
+    (tmp_path / "t.csv").write_text("q,a,A,B,C\nx,C,1,2,3\ny,2,1,2,\nz,C,1,,3\n")
     text = "problem: q\nanswer: a\nchoices: [A, B, C]\n"
     _, rows = run(tmp_path / "t.csv", tmp_path / "out", mapping(tmp_path, text))
-    assert [(row["answer"], row["choices"]) for row in rows] == [("3", ["1", "2", "3"]), ("2", ["1", "2"])]
+    assert [(row["answer"], row["choices"]) for row in rows] == [
+        ("3", ["1", "2", "3"]),
+        ("2", ["1", "2"]),
+        ("3", ["1", "3"]),  # an empty place keeps the letters behind it
+    ]
 
 
 def test_wrong_rows_are_refused_by_row_column_and_value(tmp_path: Path) -> None:

@@ -29,3 +29,5 @@ def test_the_other_formats() -> None:
     assert has_format(r"the answer is \boxed{5}.", "boxed")
     assert has_format("<think>a</think> <answer>5</answer>", "think_answer")
     assert not has_format("<think>a</think> 5", "think_answer")
+    assert has_format("<think>AB < CD, so x = 5</think><answer>x < 5</answer>", "think_answer")
+    assert not has_format("<think>a<answer>b</answer></think><answer>5</answer>", "think_answer")
