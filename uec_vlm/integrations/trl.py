@@ -1,9 +1,8 @@
 """Reward functions for TRL: `GRPOTrainer(..., reward_funcs=[accuracy_reward, format_reward])`.
 
-The data set has a column `answer` (or `solution`) with the gold; columns `choices` (where the prompt lists them: a letter
-is paid then) and `problem` are used when they are
-there. A completion that could not be judged (a timeout, an unreadable gold) gives None, which TRL leaves out of the
-reward; it is never paid as wrong.
+The data set has a column `answer` (or `solution`) with the gold; columns `choices` (where the prompt lists them: a
+letter is paid then) and `problem` are used when they are there. A completion that could not be judged (a timeout, an
+unreadable gold) gives None, which TRL leaves out of the reward; it is never paid as wrong.
 """
 
 from __future__ import annotations
