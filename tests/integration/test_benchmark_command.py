@@ -11,9 +11,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
+import yaml
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from uec_vlm.cli import app
+from uec_vlm.errors import DataError
 from uec_vlm.geosynth import ProblemSet
 from uec_vlm.trainer import benchmark
 
@@ -137,6 +141,35 @@ def test_a_checkpoint_is_asked_as_its_run_asked(tmp_path: Path, tiny_model: Call
     assert (config.rollout.max_new_tokens, config.evaluate.test_samples) == (33, 3)
     assert config.model.path == str(checkpoint)
     assert benchmark.evaluation_config("starter", None, benchmark.EvalOptions()).rollout.max_new_tokens == 256
+
+
+@pytest.mark.parametrize("above", [{"quantization": "nf4"}, {"quantization": None}])
+def test_a_checkpoint_of_an_adapter_is_asked_as_the_whole_model_that_it_is(
+    above: dict[str, str | None], tmp_path: Path
+) -> None:
+    checkpoint = tmp_path / "run" / "checkpoints" / "step_4"
+    checkpoint.mkdir(parents=True)
+    tree = yaml.safe_load(Path(QUICKSTART).read_text())
+    tree["model"] = {"path": "starter", "lora": {"rank": 2}, **above}
+    tree["checkpoint"] = {"lora": "both"}
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(tree))
+    model = benchmark.evaluation_config(str(checkpoint), None, benchmark.EvalOptions()).model
+    assert (model.lora, model.quantization, model.path) == (None, None, str(checkpoint))
+
+
+def test_weights_that_differ_behind_the_first_tensors_are_other_weights(tmp_path: Path) -> None:
+    head = torch.zeros(2**20)
+    for name, value in (("one", 0.0), ("other", 1.0)):
+        (tmp_path / name).mkdir()
+        save_file({"a": head, "b": torch.full((8,), value)}, tmp_path / name / "model.safetensors")
+    assert benchmark._fingerprint(tmp_path / "one") != benchmark._fingerprint(tmp_path / "other")
+
+
+def test_a_folder_of_training_problems_is_not_evaluated_unasked(dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "train.parquet").write_bytes((dataset / "test.parquet").read_bytes())
+    config = benchmark.evaluation_config("starter", None, benchmark.EvalOptions())
+    with pytest.raises(DataError, match="training problems only"):
+        benchmark.open_dataset(str(tmp_path), config)
 
 
 @pytest.mark.parametrize(

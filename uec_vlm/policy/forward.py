@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+_FEATURES = "mm_encoder_outputs"
 
 
 def backbone_of(model: nn.Module) -> Any:
@@ -15,6 +18,14 @@ def backbone_of(model: nn.Module) -> Any:
     if hasattr(inner, "get_base_model"):
         inner = inner.get_base_model()
     return inner.model
+
+
+def takes_features(model: nn.Module) -> bool:
+    """Whether the model can be given what its tower made of the pictures, instead of the pixels.
+
+    Older transformers take the argument among others and drop it: the model would be blind, and nothing would say so.
+    """
+    return _FEATURES in inspect.signature(backbone_of(model).forward).parameters
 
 
 def run_backbone(
@@ -37,7 +48,7 @@ def run_backbone(
     """
     arguments: dict[str, Any] = {} if pixel_values is None else {"pixel_values": pixel_values, "image_grid_thw": grid}
     if features is not None:
-        arguments = {"mm_encoder_outputs": {"image": features}}
+        arguments = {_FEATURES: {"image": features}}
     output = backbone_of(model)(
         input_ids=token_ids,
         attention_mask=mask.long() if mask.ndim == 2 else mask,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from uec_vlm.errors import ModelError
 from uec_vlm.policy.families import FAMILIES, REFUSED
-from uec_vlm.policy.forward import backbone_of
+from uec_vlm.policy.forward import backbone_of, takes_features
 from uec_vlm.policy.model import Policy
 from uec_vlm.policy.patches import embed_patches_by_product
 from uec_vlm.policy.pictures import PictureStore
@@ -112,7 +112,7 @@ def load_policy(
         end_ids=_end_ids(getattr(model, "generation_config", None), tokenizer, path),
         pad_id=_pad_id(tokenizer, path),
         family=config.model_type,
-        pictures=PictureStore(picture_mib * 2**20) if picture_mib and family.sees else None,
+        pictures=PictureStore(picture_mib * 2**20) if picture_mib and family.sees and takes_features(model) else None,
     )
 
 

@@ -15,7 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
-from uec_vlm.config import RunConfig
+import pyarrow.parquet as pq
+
+from uec_vlm.config import DataSource, GeosynthData, MixtureData, RunConfig
 from uec_vlm.metrics import StepReport
 from uec_vlm.objective import build_objective, due, take_batches
 from uec_vlm.objective.replay import capacity_of
@@ -80,11 +82,19 @@ def validated_steps(config: RunConfig) -> list[int]:
 def evaluated_completions(config: RunConfig) -> int:
     """Completions of all evaluations: validation, the test split twice, and the controls beside them."""
     settings = config.evaluate
-    completions = _completions(config, "validation", settings.validation_problems, validated_steps(config))
+    held_out = min(settings.validation_problems, _rows(config.data.validation))
+    completions = _completions(config, "validation", held_out, validated_steps(config))
     if config.data.test is not None:
-        problems = settings.test_problems or getattr(config.data.test, "count", None) or 0
-        completions += _completions(config, "test", problems, [0, config.run.steps])
+        tested = min(settings.test_problems or sys.maxsize, _rows(config.data.test))
+        completions += _completions(config, "test", tested, [0, config.run.steps])
     return completions
+
+
+def _rows(source: DataSource) -> int:
+    """How many problems a data source has."""
+    if isinstance(source, MixtureData):
+        return sum(_rows(part.source) for part in source.parts)
+    return source.count if isinstance(source, GeosynthData) else int(pq.read_metadata(source.path).num_rows)
 
 
 def _completions(config: RunConfig, split: str, problems: int, steps: Sequence[int]) -> int:

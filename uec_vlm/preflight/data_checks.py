@@ -83,7 +83,7 @@ def rows(readings: Mapping[str, Reading], *, check: bool) -> Iterator[Finding]:
         if not reading.refused:
             yield Finding("rows", "ok", seen)
             continue
-        fatal = good == 0 or (split != "train" and not check)
+        fatal = good == 0 or (not split.startswith("train") and not check)
         remedy = "Mend the rows, or prepare the data again." if fatal else "They are left out of training; see above."
         yield Finding("rows", "error" if fatal else "warning", f"{seen}. {several(reading.refused)}", remedy)
 

@@ -16,6 +16,7 @@ from uec_vlm.preflight.findings import CHECKS, Examination, Finding
 from uec_vlm.preflight.memory import shape_of, state_bytes, trainable_weights
 from uec_vlm.records import Prompt, Sample
 from uec_vlm.trainer.build import build_bench, build_judge, build_renderer, build_samples, model_folder, resolve
+from uec_vlm.trainer.combinations import foreseen
 
 # Above this, the engine is tried only when asked: loading the weights would take minutes.
 _SMALL_WEIGHTS = 500_000_000
@@ -43,6 +44,7 @@ def examine(path: str | Path, overrides: Sequence[str] = (), options: Options | 
     except UecError as error:
         return _sorted([*found, Finding("configuration", "error", str(error), "Mend the file.")])
     found.append(Finding("configuration", "ok", f"{path}: {config.algorithm or 'own objective'}"))
+    found += [Finding("configuration", level, reason) for level, reason in foreseen(config)]
     found += machine_checks.ranks(config, options.processes)
     try:
         reader = load_reader(

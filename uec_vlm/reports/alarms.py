@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from uec_vlm.reports.run import Run
+from uec_vlm.reports.tables import accuracies
 
 WINDOW = 5
 """Steps of the running median; a run shorter than that is judged on what it has, from three steps on."""
@@ -219,7 +221,11 @@ def skipped_updates(run: Run) -> Alarm | None:
 
 def worse_than_base(run: Run) -> Alarm | None:
     """Validation is below the untouched model."""
-    gain = run.series("eval/gain")
+    rows = run.of_split("validation")
+    if not rows or rows[0]["step"] > 0:
+        return None
+    accuracy = pd.Series({row["step"]: float(np.mean(accuracies(row))) for row in rows}, dtype=float)
+    gain = accuracy - accuracy.iloc[0]
     worse = gain[gain < -0.05]
     if worse.empty or gain.iloc[-1] >= -0.05:
         return None

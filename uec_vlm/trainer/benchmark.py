@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,10 @@ from uec_vlm.verifier import DEFAULT_POLICY, normalise_answer
 
 _PROMPTS_AT_ONCE = 16
 _SPLITS = ("train", "validation", "test")
+
+
+# A model that is evaluated is a whole one: its adapter is merged, its weights are no longer four-bit ones.
+FINISHED: Mapping[str, None] = {"lora": None, "quantization": None}
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,10 @@ def evaluation_config(model: str, config: Path | None, options: EvalOptions) -> 
         base = parse_config(merge(preset("grpo"), {"data": data}), RunConfig, place="uec-vlm eval", name="eval")
     tree = base.model_dump(mode="json")
     above: dict[str, Any] = {
-        "model": {"path": model, "lora": None},
+        "model": {"path": model, **FINISHED},
         "rollout": {},
         "evaluate": {},
+        "checkpoint": {"lora": "merged"},
         "data": {},
         "run": {},
     }
@@ -96,9 +101,14 @@ def open_dataset(name: str, config: RunConfig) -> tuple[Sequence[Sample], str]:
             raise DataError(f"'{name}': the configuration has no such split.")
         if source.kind == "geosynth":
             return build_samples(source, name), hashlib.sha256(source.model_dump_json().encode()).hexdigest()
+        if source.kind == "mixture":
+            raise DataError(f"'{name}': data.{name} is a mixture; name the Parquet files of its parts instead.")
         return build_samples(source, name), sha256_of(Path(source.path))
     path = Path(name)
-    file = next((path / f"{split}.parquet" for split in _SPLITS[::-1] if (path / f"{split}.parquet").is_file()), path)
+    held_out = [path / f"{split}.parquet" for split in ("test", "validation")]
+    file = next((one for one in held_out if one.is_file()), path)
+    if (path / "train.parquet").is_file() and file is path:
+        raise DataError(f"'{name}': it holds training problems only; name {path / 'train.parquet'} if they are meant.")
     if not file.is_file():
         raise DataError(
             f"'{name}': neither a Parquet file, nor a folder of `python -m data_prep`, nor one of {list(_SPLITS)}."
@@ -180,11 +190,10 @@ def grader_digest() -> str:
 
 
 def _fingerprint(folder: Path) -> str:
-    """A hash of the sizes and of the first megabyte of every weight file; of the name where there is no folder."""
+    """A hash of every weight file, whole: adapters leave the first tensors alone. Of the name without a folder."""
     digest = hashlib.sha256(str(folder).encode() if not folder.is_dir() else b"")
     for file in sorted(folder.glob("*.safetensors")) if folder.is_dir() else ():
-        with file.open("rb") as data:
-            digest.update(f"{file.name} {file.stat().st_size}".encode() + data.read(1 << 20))
+        digest.update(f"{file.name} {sha256_of(file)}".encode())
     return digest.hexdigest()[:12]
 
 

@@ -156,6 +156,13 @@ def model_folder(path: str) -> str:
     return str(starter_folder()) if path == STARTER else path
 
 
+def device_of(name: str) -> str:
+    """The device that `model.device` means for one process: `auto` is the GPU where there is one."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
+
+
 def build_policy(
     model: ModelSection,
     prompt: PromptSection,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from uec_vlm.config import ModelSection, RunConfig, SftConfig
 from uec_vlm.errors import ConfigError
@@ -59,6 +61,15 @@ def _precision(config: RunConfig, engine: Engine) -> str | None:
             "optimizer. Set mixed_precision: bf16 in the accelerate file."
         )
     return None
+
+
+def foreseen(config: RunConfig) -> Iterator[tuple[Literal["error", "warning"], str]]:
+    """What `refuse_combination` will say: an error however the run is started, a warning where it is one process."""
+    plain = Engine("one", "no", 1)
+    if (reason := _quantization(config, plain)) is not None:
+        yield "error", reason
+    if (reason := _lost_updates(config, plain)) is not None:
+        yield "warning", f"Unless it is started with the optimizer's own float32 weights: {reason}"
 
 
 def refuse_sft_combination(config: SftConfig) -> None:

@@ -7,6 +7,7 @@ from rich.console import Console
 from uec_vlm.config import RunConfig
 from uec_vlm.metrics import StepReport
 from uec_vlm.reports.statistics import estimate
+from uec_vlm.trainer.benchmark import FINISHED
 from uec_vlm.trainer.build import build_evaluation, resolve
 from uec_vlm.trainer.evaluate import Evaluation, evaluate
 
@@ -14,7 +15,7 @@ from uec_vlm.trainer.evaluate import Evaluation, evaluate
 def run_evaluation(config: RunConfig, *, model: str | None, split: str, console: Console) -> Evaluation:
     """Evaluates with the training's own prompt, pixel limits and grader, and prints pass@k."""
     if model is not None:
-        config = config.model_copy(update={"model": config.model.model_copy(update={"path": model})})
+        config = config.model_copy(update={"model": config.model.model_copy(update={"path": model, **FINISHED})})
     bench, held_out = build_evaluation(resolve(config), split)
     evaluation = evaluate(
         held_out.samples, held_out.settings, step=0, engine=bench.engine, render=bench.render, judge=bench.judge

@@ -6,22 +6,27 @@ from pathlib import Path
 
 from rich.console import Console
 
-from uec_vlm.batches import PromptSettings, render
 from uec_vlm.errors import DataError
-from uec_vlm.policy import load_policy, prefill
+from uec_vlm.policy import prefill
 from uec_vlm.records import IMAGE_PLACEHOLDER, Rollout, Sample
 from uec_vlm.rollouts import ENGINES, SamplingSettings
-from uec_vlm.trainer.build import model_folder
+from uec_vlm.trainer.benchmark import EvalOptions, evaluation_config
+from uec_vlm.trainer.build import build_policy, build_renderer, device_of
 from uec_vlm.verifier import judge
 
 
 def predict(model: str, image: Path, question: str, *, max_new_tokens: int) -> Rollout:
-    """The greedy completion of one question about one picture. DataError if the picture cannot be read."""
+    """The greedy completion of one question about one picture. DataError if the picture cannot be read.
+
+    A checkpoint of a run is asked with the run's own template, system text and pixel limits.
+    """
     if not image.is_file():
         raise DataError(f"{image}: there is no such picture file; give the path of a PNG or JPEG.")
-    policy = load_policy(model_folder(model))
+    config = evaluation_config(model, None, EvalOptions())
+    policy = build_policy(config.model, config.data.prompt, device=device_of(config.model.device))
     sample = Sample(str(image), "user", IMAGE_PLACEHOLDER + question, answer="", images=(image.read_bytes(),))
-    prompt = render(sample, policy.processor or policy.tokenizer, PromptSettings())
+    asked = config.data.prompt.model_copy(update={"four_choices": False})
+    prompt = build_renderer(policy, asked, cache=0)(sample)
     engine = ENGINES["hf"]()(policy, prefill)
     sampling = SamplingSettings(temperature=0.0, top_p=1.0, max_new_tokens=max_new_tokens)
     return engine.generate([prompt], completions=1, sampling=sampling, seeds=[0])[0][0]

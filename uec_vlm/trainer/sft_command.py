@@ -11,7 +11,7 @@ from uec_vlm.config import SftConfig, dump_config
 from uec_vlm.errors import ConfigError, RunError
 from uec_vlm.policy import save_policy
 from uec_vlm.records import Sample
-from uec_vlm.trainer.build import build_policy, build_renderer, build_samples
+from uec_vlm.trainer.build import build_policy, build_renderer, build_samples, device_of
 from uec_vlm.trainer.combinations import refuse_sft_combination
 from uec_vlm.trainer.sft import Example, Examples, sft_run
 
@@ -49,7 +49,7 @@ def run_sft(config: SftConfig, *, console: Console) -> Path:
     if target.exists():
         raise RunError(f"{target} is already there; choose run.dir=... or delete it.")
     refuse_sft_combination(config)
-    policy = build_policy(config.model, config.data.prompt, device=_device(config.model.device))
+    policy = build_policy(config.model, config.data.prompt, device=device_of(config.model.device))
     samples = build_samples(config.data.train, "train")
     settings = config.sft
     steps = sft_run(
@@ -77,11 +77,3 @@ def run_sft(config: SftConfig, *, console: Console) -> Path:
     (folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
     console.print(f"{target}", highlight=False)
     return target
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return name

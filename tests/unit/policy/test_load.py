@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,6 +32,20 @@ def test_end_and_banned_tokens_come_from_the_checkpoint(tiny_model: TinyModel) -
     assert set(names) == {"<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"}
     assert set(policy.tokenizer.convert_ids_to_tokens(list(policy.end_ids))) == {"<|im_end|>", "<|endoftext|>"}
     assert load_policy(tiny_model("qwen3")).banned_ids == ()
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+def test_features_are_kept_only_for_a_model_that_takes_them(
+    family: str, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older transformers swallows the argument: the model would be trained blind."""
+    policy = load_policy(tiny_model(family), picture_mib=1)
+    assert policy.pictures is not None
+
+    def older(self: Any, input_ids: Any = None, pixel_values: Any = None, **kwargs: Any) -> None: ...
+
+    monkeypatch.setattr(type(policy.model.model), "forward", older)
+    assert load_policy(tiny_model(family), picture_mib=1).pictures is None
 
 
 def test_pixel_limits_are_kept_in_the_saved_processor(tiny_model: TinyModel, tmp_path: Path) -> None:

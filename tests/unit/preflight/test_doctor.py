@@ -14,13 +14,15 @@ from tests.support.readings import prompts_for
 from tests.unit.preflight.world import edit_json, healthy, row
 from uec_vlm.cli import app
 from uec_vlm.policy import load_policy, prefill
-from uec_vlm.preflight import machine_checks
+from uec_vlm.preflight import data_checks, machine_checks
+from uec_vlm.preflight.data_checks import Reading
 from uec_vlm.preflight.doctor import Options, examine
 from uec_vlm.preflight.findings import CHECKS, Finding
 from uec_vlm.rollouts import ENGINES
 
 TinyModel = Callable[[str], Path]
 ROOT = Path(__file__).resolve().parents[3]
+SERVED = "rollout.vllm={servers: [http://127.0.0.1:1]}"
 
 
 def found(path: Path, *overrides: str, **options: int) -> list[Finding]:
@@ -199,6 +201,25 @@ def test_more_processes_than_prompts(model: Path, tmp_path: Path) -> None:
     assert only(path, processes=5)[:2] == ("ranks", "error")
     assert only(path, processes=3)[:2] == ("ranks", "warning")
     assert found(path, processes=2) == []
+
+
+def test_what_training_will_refuse_is_told(model: Path, tmp_path: Path) -> None:
+    path = healthy(tmp_path, model)
+    (lost,) = [
+        f for f in found(path, "model.dtype=bfloat16", "update.learning_rate=1e-6") if f.check == "configuration"
+    ]
+    assert lost.level == "warning" and "would be lost" in lost.said
+    served = ["model.lora={rank: 2}", "model.quantization=nf4", "rollout.engine=vllm", SERVED]
+    (refused,) = [f for f in found(path, *served) if f.check == "configuration"]
+    assert refused.level == "error" and "model.quantization = nf4" in refused.said
+
+
+def test_a_row_of_a_mixture_is_one_of_training(tmp_path: Path) -> None:
+    reading = Reading(rows=3, asked=3)
+    reading.lengths.extend([(5, "one"), (6, "two")])
+    reading.refused.append("row 3: no picture")
+    (finding,) = data_checks.rows({"train part 0": reading}, check=False)
+    assert finding.level == "warning"
 
 
 def test_an_engine_with_other_weights(tiny_model: TinyModel, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import transformers
 from transformers import DynamicCache
 from typer.testing import CliRunner
 
+from data_prep.write import split_writer
 from tests.support.readings import prompts_for
 from tests.support.tiny_models import TINY_FAMILIES
 from uec_vlm.cli import app
@@ -24,6 +25,7 @@ from uec_vlm.preflight.calibrate import Pace, evaluated_completions, replayed_tr
 from uec_vlm.preflight.memory import LAYOUTS, predict_memory, shape_of, trainable_weights
 from uec_vlm.preflight.plan import Prompts, largest_load
 from uec_vlm.preflight.saved import saved_by_layer, saved_by_tower
+from uec_vlm.records import Sample
 
 TinyModel = Callable[[str], Path]
 ROOT = Path(__file__).resolve().parents[3]
@@ -269,3 +271,16 @@ def test_controls_are_counted_where_the_trainer_measures_them() -> None:
     changes = ["evaluate.every=30", "evaluate.controls_every=20", "evaluate.controls=[shuffled]"]
     config = load_config(config_folder() / "quickstart.yaml", changes)
     assert evaluated_completions(config) == 128 * 2 * (3 + 2) + 204 * 4 * 4
+
+
+def test_a_test_file_is_counted_by_its_rows(tmp_path: Path) -> None:
+    with split_writer(tmp_path / "test.parquet") as writer:
+        for number in range(7):
+            writer.write(Sample(id=str(number), source="own", problem="1 + 1", answer="2"))
+    file = f"{{kind: parquet, path: {tmp_path / 'test.parquet'}}}"
+    base = ["evaluate.every=0", "evaluate.controls=[]", "evaluate.validation_samples=2", "evaluate.test_samples=4"]
+    tested = load_config(
+        config_folder() / "quickstart.yaml",
+        [*base, "evaluate.test_problems=null", f"data.test={file}", f"data.validation={file}"],
+    )
+    assert evaluated_completions(tested) == 7 * 2 * 2 + 7 * 4 * 2

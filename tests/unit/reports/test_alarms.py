@@ -58,10 +58,20 @@ def test_moving_away_from_the_sampler_is_stale_too(tmp_path: Path) -> None:
 
 
 def test_skipped_updates_and_a_policy_that_got_worse_are_alarms(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", update__skipped=lambda step: float(step == 5), eval__gain=_after(9, 0.0, -0.2))
+    run = make_run(tmp_path / "run", update__skipped=lambda step: float(step == 5), eval__gain=0.0)
     evaluated(run, 0, [4, 4])
+    evaluated(run, 9, [1, 4])
     assert [(a.key, a.step) for a in find_alarms(load_run(run.path))] == [("skipped", 5), ("worse", 9)]
     assert {"skipped", "worse", *PROVOKED} == set(CHECKS), "every alarm has a run that provokes it"
+
+
+def test_the_last_evaluation_decides_whether_the_policy_is_worse(tmp_path: Path) -> None:
+    """That of the last step is in no row of a step; a policy that recovered is not accused."""
+    run = make_run(tmp_path / "run", eval__gain=-0.5)
+    evaluated(run, 0, [4, 4])
+    evaluated(run, 9, [1, 4])
+    evaluated(run, 12, [4, 4])
+    assert find_alarms(load_run(run.path)) == []
 
 
 def test_exploration_that_solves_a_prompt_revives_it(tmp_path: Path) -> None:
