@@ -79,7 +79,9 @@ def _check_file(file: Path) -> None:
     import pyarrow.parquet as pq
 
     if not file.is_file():
-        raise DataError(f"{file}: there is no such file. Make it with `python -m data_prep`.")
+        inside = sorted(one.name for one in file.glob("*.parquet")) if file.is_dir() else []
+        meant = f"It is a folder; name one of {inside} in it." if inside else "Make it with `python -m data_prep`."
+        raise DataError(f"{file}: there is no such file. {meant}")
     try:
         footer = pq.read_metadata(file)
     except (OSError, pa.ArrowInvalid) as error:

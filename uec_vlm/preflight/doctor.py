@@ -44,7 +44,10 @@ def examine(path: str | Path, overrides: Sequence[str] = (), options: Options | 
     except UecError as error:
         return _sorted([*found, Finding("configuration", "error", str(error), "Mend the file.")])
     found.append(Finding("configuration", "ok", f"{path}: {config.algorithm or 'own objective'}"))
-    found += [Finding("configuration", level, reason) for level, reason in foreseen(config)]
+    refused = [Finding("configuration", level, reason, "As it says.") for level, reason in foreseen(config)]
+    found += refused
+    if any(finding.level == "error" for finding in refused):  # it will not begin, so no engine need be tried
+        return _sorted(found)
     found += machine_checks.ranks(config, options.processes)
     try:
         reader = load_reader(

@@ -154,7 +154,12 @@ def width_of(model: ModelSection) -> int:
 
 
 def state_bytes(trained: int, model: ModelSection) -> int:
-    """What a checkpoint holds beside its weights: two moments of each trained weight, and an adapter's own weights."""
+    """What a checkpoint holds beside its weights: two moments of each trained weight, and an adapter's own weights.
+
+    Whole bfloat16 weights are trained behind float32 ones, which are kept too, as their moments are.
+    """
+    if model.lora is None and width_of(model) == 2:
+        return trained * 12
     return trained * width_of(model) * (3 if model.lora is not None else 2)
 
 

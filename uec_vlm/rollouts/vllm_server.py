@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from uec_vlm.errors import EngineError
 _LAUNCHER = (
     "import ctypes, os, signal, sys\nctypes.CDLL(None).prctl(1, signal.SIGTERM)\nos.execvp(sys.argv[1], sys.argv[1:])\n"
 )
+_HAS_VLLM = "import importlib.util, sys; sys.exit(importlib.util.find_spec('vllm') is None)"
 _LAST_LINES = 15
 
 
@@ -63,23 +65,40 @@ class VLLMServer:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start the process, or start it again after it has ended. EngineError if the interpreter is not there."""
+        """Start the process, or start it again after it has ended.
+
+        EngineError at once if the interpreter is not there or has no vLLM: no waiting would mend that.
+        """
         if self.running:
             return
+        if self._process is None:
+            self._check_interpreter()
         try:
             self._process = self._starter.submit(self._spawn).result()
         except OSError as error:
             raise EngineError(f"the vLLM server cannot be started ({error}); command: {self.command}.") from error
         atexit.register(self.stop)
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        self._log.parent.mkdir(parents=True, exist_ok=True)
+    def _check_interpreter(self) -> None:
+        python = self._settings.python
+        remedy = "Give rollout.vllm.start.python the interpreter of an environment with vLLM (docs/vllm.md)."
+        if shutil.which(python) is None:
+            raise EngineError(f"rollout.vllm.start.python = {python}: there is no such interpreter. {remedy}")
+        found = subprocess.run([python, "-c", _HAS_VLLM], env=self._environment(), capture_output=True)
+        if found.returncode != 0:
+            raise EngineError(f"rollout.vllm.start.python = {python}: vllm is not installed there. {remedy}")
+
+    def _environment(self) -> dict[str, str]:
         # Our own PYTHONPATH would put other versions of its libraries in front of the server's.
         inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        return {**inherited, "VLLM_SERVER_DEV_MODE": "1", **self._settings.environment}
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-c", _LAUNCHER, *self.command],
-                env={**inherited, "VLLM_SERVER_DEV_MODE": "1", **self._settings.environment},
+                env=self._environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -98,7 +98,9 @@ def open_dataset(name: str, config: RunConfig) -> tuple[Sequence[Sample], str]:
     if name in _SPLITS:
         source = getattr(config.data, name)
         if source is None:
-            raise DataError(f"'{name}': the configuration has no such split.")
+            raise DataError(
+                f"'{name}': the configuration has no such split. Give that of a run with --config, or a Parquet file."
+            )
         if source.kind == "geosynth":
             return build_samples(source, name), hashlib.sha256(source.model_dump_json().encode()).hexdigest()
         if source.kind == "mixture":

@@ -25,7 +25,7 @@ from uec_vlm.batches import (
 )
 from uec_vlm.batches.choices import list_choices
 from uec_vlm.config import STARTER, DataSource, GeosynthData, MixtureData, ModelSection, PromptSection, RunConfig
-from uec_vlm.errors import ConfigError, DataError, PromptError
+from uec_vlm.errors import ConfigError, DataError, ModelError, PromptError
 from uec_vlm.geosynth import ProblemSet
 from uec_vlm.geosynth.asset import starter_folder
 from uec_vlm.objective import ControllerState, PromptHistory, ReplayBuffer, build_objective, resolved
@@ -152,8 +152,18 @@ def first_state() -> TrainState:
 
 
 def model_folder(path: str) -> str:
-    """The folder or Hub id of a model; the word `starter` is the policy inside the package."""
-    return str(starter_folder()) if path == STARTER else path
+    """The folder or Hub id of a model; the word `starter` is the policy inside the package.
+
+    ModelError for a path that can be no Hub id (NAME or OWNER/NAME) and is no folder.
+    """
+    if path == STARTER:
+        return str(starter_folder())
+    if not Path(path).is_dir() and (path.count("/") > 1 or path.startswith((".", "/", "~", "runs/"))):
+        raise ModelError(
+            f"model.path = {path}: there is no such folder, and a Hub id has at most one slash. Mend the path, or make "
+            "the model first (the comments at the top of a configuration say how)."
+        )
+    return path
 
 
 def device_of(name: str) -> str:

@@ -71,7 +71,12 @@ def _own_rewards(rollouts: Sequence[Rollout], settings: RewardSettings) -> list[
 def _sum_of_functions(rollouts: Sequence[Rollout], settings: RewardSettings) -> list[float]:
     golds = [rollout.prompt.sample.answer for rollout in rollouts]
     contexts = [
-        {"problem": r.prompt.sample.problem, "finish_reason": r.finish, "metadata": dict(r.prompt.sample.metadata)}
+        {
+            "problem": r.prompt.sample.problem,
+            "choices": r.prompt.sample.choices,
+            "finish_reason": r.finish,
+            "metadata": dict(r.prompt.sample.metadata),
+        }
         for r in rollouts
     ]
     total = [0.0] * len(rollouts)

@@ -4,8 +4,9 @@ One by one:  def closeness(response: str, gold: str, **context) -> float
 Batched:     def closeness(responses: list[str], golds: list[str], **context) -> list[float]
 
 A function is batched when its first parameter is called `responses` or `completions`, or when it carries the attribute
-`batched = True`. `context` holds what the trainer knows beside the text (choices, question, finish_reason ...); a
-batched function gets each as a list. A function without `**context` gets those that it names.
+`batched = True`. `context` holds what the trainer knows beside the text: in training `problem`, `choices`,
+`finish_reason` ("stop" or "length") and `metadata` of the sample; a batched function gets each as a list. A function
+without `**context` gets those that it names.
 """
 
 from __future__ import annotations

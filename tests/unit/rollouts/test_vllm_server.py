@@ -20,7 +20,7 @@ from uec_vlm.rollouts.vllm_server import StartSettings, VLLMServer
 def sleeper(tmp_path: Path) -> str:
     """Stands for the interpreter of the server: it says who it is, and waits."""
     script = tmp_path / "python"
-    script.write_text(f"#!/bin/sh\necho $$ > {tmp_path / 'pid'}\nexec sleep 300\n")
+    script.write_text(f'#!/bin/sh\n[ "$1" = -c ] && exit 0\necho $$ > {tmp_path / "pid"}\nexec sleep 300\n')
     script.chmod(0o755)
     return str(script)
 
@@ -78,13 +78,16 @@ def test_it_ends_with_a_run_that_is_killed(sleeper: str, tmp_path: Path) -> None
     assert wait_for(lambda: not is_there(pid))
 
 
-def test_an_interpreter_that_is_not_there_is_told_in_the_log(tmp_path: Path) -> None:
-    started = server(str(tmp_path / "none"), tmp_path)
-    started.start()
-    assert wait_for(lambda: not started.running)
-    assert "No such file or directory" in started.last_lines()
-    (tmp_path / "log" / "server.log").unlink()
-    (tmp_path / "log").rmdir()
+def test_a_log_that_cannot_be_written_is_told(sleeper: str, tmp_path: Path) -> None:
     (tmp_path / "log").write_text("a file in the place of the folder")
     with pytest.raises(EngineError, match="cannot be started"):
-        server(str(tmp_path / "none"), tmp_path).start()
+        server(sleeper, tmp_path).start()
+
+
+@pytest.mark.parametrize(
+    ("python", "told"),
+    [("/opt/none/bin/python", "there is no such interpreter"), (sys.executable, "vllm is not installed there")],
+)
+def test_an_interpreter_that_cannot_serve_is_told_at_once(python: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=rf"rollout.vllm.start.python = {python}: {told}"):
+        server(python, tmp_path).start()
