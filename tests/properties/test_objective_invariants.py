@@ -243,7 +243,7 @@ def test_selection_is_total_and_counts_every_completion(name: str, right: int, o
 @given(
     groups=st.lists(st.lists(st.sampled_from([0.0, 1.0]), max_size=5), max_size=40),
     scale=st.floats(0, 1),
-    cap=st.one_of(st.none(), st.integers(0, 500)),
+    cap=st.one_of(st.none(), st.just(0), st.integers(20, 500)),
 )
 def test_exploration_names_difficult_prompts_only_within_the_cap(
     groups: list[list[float]], scale: float, cap: int | None
