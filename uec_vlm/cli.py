@@ -147,7 +147,8 @@ def evaluate(
 
         run_evaluation(load_config(model, datasets or ()), model=checkpoint, split=split, console=_console)
         return
-    from uec_vlm.trainer.benchmark import EvalOptions, run_benchmark
+    from uec_vlm.trainer.benchmark import run_benchmark
+    from uec_vlm.trainer.evaluation_config import EvalOptions
 
     if not datasets:
         raise ConfigError("no data set: give Parquet files, prepared folders, or splits of the training configuration.")

@@ -20,6 +20,7 @@ from uec_vlm.cli import app
 from uec_vlm.errors import DataError
 from uec_vlm.geosynth import ProblemSet
 from uec_vlm.trainer import benchmark
+from uec_vlm.trainer.evaluation_config import EvalOptions, evaluation_config
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = str(ROOT / "configs" / "quickstart.yaml")
@@ -106,8 +107,8 @@ def test_other_settings_or_weights_do_not_mix(
 
 def test_the_settings_hash_tells_questions_and_grader_apart(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def described(*overrides: Any, mode: str | None = None) -> dict[str, Any]:
-        options = benchmark.EvalOptions(mode=mode)
-        return benchmark._describe(benchmark.evaluation_config("starter", Path(QUICKSTART), options), {}, None)
+        options = EvalOptions(mode=mode)
+        return benchmark._describe(evaluation_config("starter", Path(QUICKSTART), options), {}, None)
 
     assert described() == described()
     assert described(mode="choices") != described()
@@ -137,10 +138,10 @@ def test_a_checkpoint_is_asked_as_its_run_asked(tmp_path: Path, tiny_model: Call
     checkpoint.symlink_to(tiny_model("qwen2_5_vl"))
     text = Path(QUICKSTART).read_text().replace("model: {", "data_: 0\nmodel: {").replace("data_: 0\n", "")
     (tmp_path / "run" / "config.yaml").write_text(text.replace("max_new_tokens: 96", "max_new_tokens: 33"))
-    config = benchmark.evaluation_config(str(checkpoint), None, benchmark.EvalOptions(samples=3))
+    config = evaluation_config(str(checkpoint), None, EvalOptions(samples=3))
     assert (config.rollout.max_new_tokens, config.evaluate.test_samples) == (33, 3)
     assert config.model.path == str(checkpoint)
-    assert benchmark.evaluation_config("starter", None, benchmark.EvalOptions()).rollout.max_new_tokens == 256
+    assert evaluation_config("starter", None, EvalOptions()).rollout.max_new_tokens == 256
 
 
 @pytest.mark.parametrize("above", [{"quantization": "nf4"}, {"quantization": None}])
@@ -153,7 +154,7 @@ def test_a_checkpoint_of_an_adapter_is_asked_as_the_whole_model_that_it_is(
     tree["model"] = {"path": "starter", "lora": {"rank": 2}, **above}
     tree["checkpoint"] = {"lora": "both"}
     (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(tree))
-    model = benchmark.evaluation_config(str(checkpoint), None, benchmark.EvalOptions()).model
+    model = evaluation_config(str(checkpoint), None, EvalOptions()).model
     assert (model.lora, model.quantization, model.path) == (None, None, str(checkpoint))
 
 
@@ -167,7 +168,7 @@ def test_weights_that_differ_behind_the_first_tensors_are_other_weights(tmp_path
 
 def test_a_folder_of_training_problems_is_not_evaluated_unasked(dataset: Path, tmp_path: Path) -> None:
     (tmp_path / "train.parquet").write_bytes((dataset / "test.parquet").read_bytes())
-    config = benchmark.evaluation_config("starter", None, benchmark.EvalOptions())
+    config = evaluation_config("starter", None, EvalOptions())
     with pytest.raises(DataError, match="training problems only"):
         benchmark.open_dataset(str(tmp_path), config)
 

@@ -15,7 +15,15 @@ from uec_vlm.preflight.data_checks import Reading, read_split
 from uec_vlm.preflight.findings import CHECKS, Examination, Finding
 from uec_vlm.preflight.memory import shape_of, state_bytes, trainable_weights
 from uec_vlm.records import Prompt, Sample
-from uec_vlm.trainer.build import build_bench, build_judge, build_renderer, build_samples, model_folder, resolve
+from uec_vlm.trainer.build import (
+    build_bench,
+    build_judge,
+    build_renderer,
+    build_samples,
+    device_of,
+    model_folder,
+    resolve,
+)
 from uec_vlm.trainer.combinations import foreseen
 
 # Above this, the engine is tried only when asked: loading the weights would take minutes.
@@ -119,7 +127,7 @@ def _of_engine(
         )  # fmt: skip
         return
     try:
-        bench = build_bench(config, device="cpu" if config.model.device == "cpu" else _device())
+        bench = build_bench(config, device=device_of("cpu" if config.model.device == "cpu" else "auto"))
         prompts = _some_prompts(config, render)
         yield from machine_checks.engine(bench.policy, bench.engine, prompts, dtype=config.model.dtype)
     except UecError as error:
@@ -138,12 +146,6 @@ def _some_prompts(config: RunConfig, render: Callable[[Sample], Prompt], count: 
         if len(prompts) == count:
             break
     return prompts
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _broken(found: Sequence[Finding]) -> bool:

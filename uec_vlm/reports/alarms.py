@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from uec_vlm.reports.run import Run
-from uec_vlm.reports.tables import accuracies
+from uec_vlm.reports.tables import validation_accuracy
 
 WINDOW = 5
 """Steps of the running median; a run shorter than that is judged on what it has, from three steps on."""
@@ -221,10 +220,9 @@ def skipped_updates(run: Run) -> Alarm | None:
 
 def worse_than_base(run: Run) -> Alarm | None:
     """Validation is below the untouched model."""
-    rows = run.of_split("validation")
-    if not rows or rows[0]["step"] > 0:
+    accuracy = validation_accuracy(run)
+    if accuracy.empty or accuracy.index[0] > 0:
         return None
-    accuracy = pd.Series({row["step"]: float(np.mean(accuracies(row))) for row in rows}, dtype=float)
     gain = accuracy - accuracy.iloc[0]
     worse = gain[gain < -0.05]
     if worse.empty or gain.iloc[-1] >= -0.05:

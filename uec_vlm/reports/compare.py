@@ -21,7 +21,7 @@ from uec_vlm.reports.figures import ROLES, blank_figure
 from uec_vlm.reports.page import as_json, render
 from uec_vlm.reports.run import Run, load_run
 from uec_vlm.reports.statistics import Estimate, estimate, paired_difference
-from uec_vlm.reports.tables import accuracies, cost
+from uec_vlm.reports.tables import accuracies, cost, validation_accuracy
 
 AXES: dict[str, tuple[str | None, str]] = {
     "steps": (None, "step"),
@@ -91,11 +91,8 @@ def on_axis(run: Run, metric: str, axis: str) -> pd.Series:
 
 
 def _series(run: Run, metric: str) -> pd.Series:
-    """A metric by step; validation accuracy from the evaluations, since the last one is in no step's row."""
-    if metric != "eval/pass@1":
-        return run.series(metric)
-    rows = run.of_split("validation")
-    return pd.Series({row["step"]: float(np.mean(accuracies(row))) for row in rows}, dtype=float)
+    """A metric by step; validation accuracy from the evaluations."""
+    return validation_accuracy(run) if metric == "eval/pass@1" else run.series(metric)
 
 
 def spread(group: Group, metric: str, axis: str = "steps") -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -14,6 +15,11 @@ from uec_vlm.reports.statistics import Estimate, FormatGain, estimate, format_ga
 def accuracies(row: Mapping[str, Any]) -> list[float]:
     """Share of right completions per problem of an evaluation."""
     return [count / row["samples"] for count in row["correct"]]
+
+
+def validation_accuracy(run: Run) -> pd.Series:
+    """Accuracy of the validation problems by step, from the evaluations: the last one is in no step's row."""
+    return pd.Series({row["step"]: fmean(accuracies(row)) for row in run.of_split("validation")}, dtype=float)
 
 
 def gain(before: Mapping[str, Any], after: Mapping[str, Any]) -> Estimate:

@@ -30,6 +30,7 @@ from uec_vlm.study.tables import (
     evaluation_at,
     groups_table,
     pass_at_k_table,
+    spent,
     tuning_table,
 )
 from uec_vlm.study.verdict import criteria_table
@@ -103,7 +104,8 @@ def study_text(study: Study, *, images: Path, link: str) -> str:
 
 def _differences(study: Study, summaries: Sequence[Summary]) -> list[str]:
     """The table against the reference, and those against further arms that have finished cells."""
-    further = [name for name in study.also_against if name in by_arm(summaries)]
+    arms = by_arm(summaries)
+    further = [name for name in study.also_against if name in arms]
     return [differences_table(summaries, list(study.arms), name) for name in (study.reference, *further)]
 
 
@@ -129,19 +131,20 @@ def draw(summaries: Sequence[Summary], arms: Sequence[str], out: Path) -> Path:
 def _accuracy_panel(axes: Axes, arms: dict[str, list[Summary]], axis: Axis) -> None:
     for name, cells in arms.items():
         steps = sorted({row["step"] for row in cells[0]["evaluations"] if row["split"] == "validation"})
-        curves = [dict(zip(one["curve"]["step"], one["curve"][axis], strict=True)) | {0: 0.0} for one in cells]
+        costs = [spent(one, axis) for one in cells]
         runs = [[float(accuracies(evaluation_at(one, step)).mean()) for one in cells] for step in steps]
-        _band(axes, [float(np.mean([curve[step] for curve in curves])) for step in steps], runs, name)
+        _band(axes, [float(np.mean([cost[step] for cost in costs])) for step in steps], runs, name)
     axes.set(xlabel=axis.split("/")[-1].replace("_", " "), ylabel="mean@n")
 
 
 def _entropy_panel(axes: Axes, arms: dict[str, list[Summary]]) -> None:
     """At each evaluation of the runs that have measured it; an arm without any keeps its colour by an empty line."""
+    measured = False
     for name, cells in arms.items():
         courses = [measured_entropy(one) for one in cells]
         steps = sorted(set().union(*courses))
         _band(axes, steps, [[found[step] for found in courses if step in found] for step in steps], name)
-    measured = any(measured_entropy(one) for cells in arms.values() for one in cells)
+        measured = measured or bool(steps)
     title = "entropy on the validation problems" if measured else "entropy: not measured"
     axes.set(title=title, xlabel="step", ylabel="nats/token")
 

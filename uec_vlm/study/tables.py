@@ -57,14 +57,19 @@ def evaluation_at(summary: Summary, step: float, *, split: str = "validation") -
     return chosen
 
 
+def spent(summary: Summary, axis: Axis) -> dict[int, float]:
+    """What a run had spent on the axis after each step of its curve; nothing at step 0."""
+    return {0: 0.0, **dict(zip(summary["curve"]["step"], map(float, summary["curve"][axis]), strict=True))}
+
+
 def accuracies_at(summary: Summary, axis: Axis, budget: float) -> Floats:
     """mean@n of every validation problem at a budget, linear between the evaluations before and after it.
 
     Behind the last evaluation: that of the last. Without the line between them a run that is evaluated just behind the
     budget would be held at its evaluation before, which may have cost far less.
     """
-    spent = dict(zip(summary["curve"]["step"], summary["curve"][axis], strict=True)) | {0: 0.0}
-    rows = [(float(spent[row["step"]]), row) for row in summary["evaluations"] if row["split"] == "validation"]
+    costs = spent(summary, axis)
+    rows = [(costs[row["step"]], row) for row in summary["evaluations"] if row["split"] == "validation"]
     rows.sort(key=lambda one: one[0])
     before = [one for one in rows if one[0] <= budget][-1]
     after = next((one for one in rows if one[0] > budget), before)

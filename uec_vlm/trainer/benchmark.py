@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,81 +13,19 @@ from rich.console import Console
 
 import uec_vlm.verifier
 from uec_vlm.batches import load_samples
-from uec_vlm.config import RunConfig, merge, parse_config, preset
-from uec_vlm.durable import append_line, sha256_of, write_text
-from uec_vlm.errors import ConfigError, DataError, PromptError, RunError
+from uec_vlm.config import RunConfig
+from uec_vlm.durable import append_line, sha256_of, sha256_of_all, write_text
+from uec_vlm.errors import DataError, PromptError, RunError
 from uec_vlm.records import Judged, Prompt, Sample
 from uec_vlm.reports.benchmark import Answers, compare, figures, markdown
 from uec_vlm.rollouts import SamplingSettings
-from uec_vlm.trainer.build import Bench, build_bench, build_samples, model_folder, resolve
+from uec_vlm.trainer.build import Bench, build_bench, build_samples, model_folder
+from uec_vlm.trainer.evaluation_config import EvalOptions, evaluation_config
 from uec_vlm.trainer.seeds import seed_for
 from uec_vlm.verifier import DEFAULT_POLICY, normalise_answer
 
 _PROMPTS_AT_ONCE = 16
 _SPLITS = ("train", "validation", "test")
-
-
-# A model that is evaluated is a whole one: its adapter is merged, its weights are no longer four-bit ones.
-FINISHED: Mapping[str, None] = {"lora": None, "quantization": None}
-
-
-@dataclass(frozen=True)
-class EvalOptions:
-    """How a model is asked. None takes what the configuration says.
-
-    mode: `open` asks the question, `choices` lists the choices with letters. samples: completions of each problem.
-    limit: problems at most of each data set. engine: of `ENGINES`. out: the folder of the result.
-    """
-
-    mode: str | None = None
-    samples: int | None = None
-    temperature: float | None = None
-    max_new_tokens: int | None = None
-    limit: int | None = None
-    engine: str | None = None
-    seed: int | None = None
-    out: Path | None = None
-    against: Path | None = None
-
-
-def evaluation_config(model: str, config: Path | None, options: EvalOptions) -> RunConfig:
-    """The configuration that decides prompt, pixel limits and grader.
-
-    config: of a training run; None takes that of the run in which the model is a checkpoint, else the defaults.
-    """
-    beside = Path(model).absolute().parents[1] / "config.yaml" if Path(model).is_dir() else None
-    source = config or (beside if beside is not None and beside.is_file() else None)
-    if source is not None:
-        from uec_vlm.config import load_config
-
-        base = load_config(source)
-    else:
-        data = {split: {"kind": "geosynth", "count": 1} for split in ("train", "validation")}
-        base = parse_config(merge(preset("grpo"), {"data": data}), RunConfig, place="uec-vlm eval", name="eval")
-    tree = base.model_dump(mode="json")
-    above: dict[str, Any] = {
-        "model": {"path": model, **FINISHED},
-        "rollout": {},
-        "evaluate": {},
-        "checkpoint": {"lora": "merged"},
-        "data": {},
-        "run": {},
-    }
-    asked = {
-        ("rollout", "engine"): options.engine,
-        ("rollout", "max_new_tokens"): options.max_new_tokens,
-        ("evaluate", "temperature"): options.temperature,
-        ("evaluate", "test_samples"): options.samples,
-        ("run", "seed"): options.seed,
-    }
-    for (section, key), value in asked.items():
-        if value is not None:
-            above[section][key] = value
-    if options.mode is not None:
-        if options.mode not in ("open", "choices"):
-            raise ConfigError(f"--mode {options.mode}: there is no such mode; choose open or choices.")
-        above["data"]["prompt"] = {"four_choices": options.mode == "choices"}
-    return resolve(parse_config(merge(tree, above), RunConfig, place=str(source or "uec-vlm eval"), name="eval"))
 
 
 def open_dataset(name: str, config: RunConfig) -> tuple[Sequence[Sample], str]:
@@ -193,10 +131,9 @@ def grader_digest() -> str:
 
 def _fingerprint(folder: Path) -> str:
     """A hash of every weight file, whole: adapters leave the first tensors alone. Of the name without a folder."""
-    digest = hashlib.sha256(str(folder).encode() if not folder.is_dir() else b"")
-    for file in sorted(folder.glob("*.safetensors")) if folder.is_dir() else ():
-        digest.update(f"{file.name} {sha256_of(file)}".encode())
-    return digest.hexdigest()[:12]
+    if not folder.is_dir():
+        return hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+    return sha256_of_all(sorted(folder.glob("*.safetensors")))[:12]
 
 
 def _open(out: Path, head: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:

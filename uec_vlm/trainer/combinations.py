@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,12 +29,12 @@ class Engine:
         return self.precision == "bf16" and self.kind in ("zero2", "zero3", "fsdp2")
 
 
+_ALONE = Engine("one", "no", 1)
+
+
 def refuse_combination(config: RunConfig, engine: Engine) -> None:
     """ConfigError with the reason and the remedy for settings that the engine cannot train with."""
-    checks = (_precision, _lost_updates, _quantization)
-    for reason in (check(config, engine) for check in checks):
-        if reason is not None:
-            raise ConfigError(reason)
+    _refuse(check(config, engine) for check in (_precision, _lost_updates, _quantization))
 
 
 def _precision(config: RunConfig, engine: Engine) -> str | None:
@@ -65,20 +65,20 @@ def _precision(config: RunConfig, engine: Engine) -> str | None:
 
 def foreseen(config: RunConfig) -> Iterator[tuple[Literal["error", "warning"], str]]:
     """What `refuse_combination` will say: an error however the run is started, a warning where it is one process."""
-    plain = Engine("one", "no", 1)
-    if (reason := _quantization(config, plain)) is not None:
+    if (reason := _quantization(config, _ALONE)) is not None:
         yield "error", reason
-    if (reason := _lost_updates(config, plain)) is not None:
+    if (reason := _lost_updates(config, _ALONE)) is not None:
         yield "warning", f"Unless it is started with the optimizer's own float32 weights: {reason}"
 
 
 def refuse_sft_combination(config: SftConfig) -> None:
     """ConfigError with the reason and the remedy for settings that supervised training, one process, cannot have."""
-    alone = Engine("one", "no", 1)
-    for reason in (
-        _lost(config.model, alone, "sft.learning_rate", config.sft.learning_rate),
-        _no_bitsandbytes(config.model),
-    ):
+    lost = _lost(config.model, _ALONE, "sft.learning_rate", config.sft.learning_rate)
+    _refuse((lost, _no_bitsandbytes(config.model)))
+
+
+def _refuse(reasons: Iterable[str | None]) -> None:
+    for reason in reasons:
         if reason is not None:
             raise ConfigError(reason)
 

@@ -7,9 +7,9 @@ from rich.console import Console
 from uec_vlm.config import RunConfig
 from uec_vlm.metrics import StepReport
 from uec_vlm.reports.statistics import estimate
-from uec_vlm.trainer.benchmark import FINISHED
 from uec_vlm.trainer.build import build_evaluation, resolve
 from uec_vlm.trainer.evaluate import Evaluation, evaluate
+from uec_vlm.trainer.evaluation_config import FINISHED
 
 
 def run_evaluation(config: RunConfig, *, model: str | None, split: str, console: Console) -> Evaluation:

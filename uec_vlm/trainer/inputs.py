@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from uec_vlm.config import DataSource, MixtureData, ParquetData, RunConfig
-from uec_vlm.durable import sha256_of
+from uec_vlm.durable import sha256_of, sha256_of_all
 from uec_vlm.errors import CheckpointError
 from uec_vlm.trainer.build import model_folder
 from uec_vlm.verifier import DEFAULT_POLICY
@@ -31,8 +31,7 @@ def input_hashes(config: RunConfig, *, reads_model: bool) -> dict[str, str]:
     folder = Path(model_folder(config.model.path))
     if reads_model and folder.is_dir():
         files = sorted(file for pattern in _WEIGHTS for file in folder.glob(pattern))
-        listed = "".join(f"{file.name} {sha256_of(file)}\n" for file in files)
-        hashes[f"model.path = {config.model.path}"] = _of_text(listed)
+        hashes[f"model.path = {config.model.path}"] = sha256_of_all(files)
     return hashes
 
 

@@ -10,8 +10,8 @@ from uec_vlm.errors import DataError
 from uec_vlm.policy import prefill
 from uec_vlm.records import IMAGE_PLACEHOLDER, Rollout, Sample
 from uec_vlm.rollouts import ENGINES, SamplingSettings
-from uec_vlm.trainer.benchmark import EvalOptions, evaluation_config
 from uec_vlm.trainer.build import build_policy, build_renderer, device_of
+from uec_vlm.trainer.evaluation_config import EvalOptions, evaluation_config
 from uec_vlm.verifier import judge
 
 
