@@ -19,6 +19,12 @@ def pytest_configure() -> None:
     torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", str(threads))))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules of whole runs go first, so that at the end no processor waits for a long one."""
+    long = ("reliability", "integration", "contracts")
+    items.sort(key=lambda item: next((place for place, name in enumerate(long) if name in item.path.parts), len(long)))
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Return a function from a family to the folder of its tiny random model; each is built once."""

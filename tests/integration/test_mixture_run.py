@@ -36,8 +36,8 @@ def test_a_run_on_a_mixture_draws_from_all_its_parts(tiny_model: TinyModel, tmp_
     assert 0 < sum(name.startswith("text-") for name in trained) < len(trained)
 
 
-def test_the_files_of_all_parts_are_among_the_inputs_of_a_run(tmp_path: Path) -> None:
-    config = tiny_config(tmp_path / "model", "grpo", data={"train": mixture(tmp_path, "What is 1 + 0?")})
+def test_the_files_of_all_parts_are_among_the_inputs_of_a_run(tiny_model: TinyModel, tmp_path: Path) -> None:
+    config = tiny_config(tiny_model("qwen2_5_vl"), "grpo", data={"train": mixture(tmp_path, "What is 1 + 0?")})
     before = input_hashes(config, reads_model=False)
     mixture(tmp_path, "What is 2 - 1?")
     with pytest.raises(CheckpointError, match=r"another content of data\.train\.parts\.1\.source\.path"):

@@ -8,7 +8,6 @@ from math import comb
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,8 @@ def estimate(values: Sequence[float], *, seed: int = 0) -> Estimate:
     if len(array) < 2 or np.ptp(array) == 0.0:
         return Estimate(mean, mean, mean)
     generator = np.random.default_rng(seed)
+    from scipy import stats  # a second of every start, for one table
+
     result = stats.bootstrap((array,), np.mean, n_resamples=2000, method="percentile", rng=generator, batch=100)
     return Estimate(mean, float(result.confidence_interval.low), float(result.confidence_interval.high))
 
