@@ -50,7 +50,8 @@ class Layout:
     """How processes share the state of training. Each flag: whether it is cut among the processes.
 
     host: whether gradients and moments lie in the host's memory. master: bytes that are kept beside each trained
-    16-bit weight, moments included (None: two moments in the weight's own precision).
+    16-bit weight, moments included (None: two moments in the weight's own precision). float32: whether trained weights
+    lie in the shards in float32, with gradients and moments, and are used in model.dtype.
     """
 
     weights: bool
@@ -58,13 +59,14 @@ class Layout:
     moments: bool
     host: bool = False
     master: int | None = None
+    float32: bool = False
 
 
 LAYOUTS: dict[str, Layout] = {
     "ddp": Layout(False, False, False),
     "zero2": Layout(False, True, True, master=12),
     "zero3": Layout(True, True, True, master=12),
-    "fsdp2": Layout(True, True, True),
+    "fsdp2": Layout(True, True, True, float32=True),
     "offload": Layout(True, True, True, host=True, master=12),
 }
 
@@ -172,8 +174,9 @@ def predict_memory(
     def share(cut: bool) -> int:
         return processes if cut else 1
 
-    moments = trained * (layout.master if layout.master is not None and width == 2 else 2 * width)
-    gradients, moments = trained * width // share(layout.gradients), moments // share(layout.moments)
+    kept = 4 if layout.float32 else width
+    moments = trained * (layout.master if layout.master is not None and width == 2 else 2 * kept)
+    gradients, moments = trained * kept // share(layout.gradients), moments // share(layout.moments)
     copy = shape.weights * width if reference and config.model.lora is None else 0
     offloaded = copy if config.model.reference == "offloaded" else 0
     packed = int(shape.packable * (width - _NF4)) if config.model.quantization is not None else 0
@@ -183,7 +186,7 @@ def predict_memory(
     gathered = whole // shape.layers if shards else 0
     samples = config.rollout.engine == "hf"
     return Memory(
-        weights=whole // share(layout.weights) + gathered,
+        weights=(whole + trained * (kept - width)) // share(layout.weights) + gathered,
         replica=whole if shards and samples else 0,
         reference=copy - offloaded,
         gradients=0 if layout.host else gradients,

@@ -133,7 +133,7 @@ def make_plan(config: RunConfig, *, config_json: Path | None, processes: int, pa
         (name, count): predict_memory(shape, config, load, layout=layout, processes=count, reference=reference)
         for count in _counts(processes)
         for name, layout in LAYOUTS.items()
-        if count > 1 or name in ("ddp", "offload")
+        if count > 1 or not layout.weights or layout.host
     }
     return Plan(
         model=f"{config.model.path} ({model.model_type})",

@@ -151,6 +151,9 @@ def test_layouts_cut_what_they_say(tiny_model: TinyModel) -> None:
     # DeepSpeed keeps 32-bit weights and moments: 12 bytes a weight.
     assert need["zero2"].optimizer == need["zero3"].optimizer == shape.weights * 12 // 4
     assert need["zero3"].weights == weights // 4 + weights // shape.layers
+    # FSDP2 shards float32 weights, with gradients and moments of float32, and gathers a layer in 16 bits.
+    assert need["fsdp2"].weights == shape.weights + weights // shape.layers
+    assert (need["fsdp2"].gradients, need["fsdp2"].optimizer) == (shape.weights, 2 * shape.weights)
     assert (need["offload"].gradients, need["offload"].optimizer) == (0, 0)
     assert need["offload"].host == weights // 4 + shape.weights * 12 // 4
     # Shards are sampled with by a whole copy, unless servers sample.
@@ -201,7 +204,7 @@ def test_a_plan_from_a_config_json_alone(tiny_model: TinyModel) -> None:
     assert result.exit_code == 0, result.output
     told = json.loads(result.output)
     assert {(row["layout"], row["processes"]) for row in told["memory"]} == {
-        ("ddp", 1), ("offload", 1), *((name, 2) for name in LAYOUTS)
+        ("ddp", 1), ("zero2", 1), ("offload", 1), *((name, 2) for name in LAYOUTS)
     }  # fmt: skip
     assert told["prompts"]["measured"] == 0 and told["prompts"]["longest"] == 8192 and told["seconds"] is None
     assert any("processor" in note for note in told["notes"])
