@@ -14,6 +14,9 @@ from uec_vlm.errors import ConfigError
 
 C = TypeVar("C", bound="Section")
 
+# Values of `kind` by which pydantic names the places inside a data source; they are no keys of the file.
+_KINDS = ("geosynth", "parquet", "mixture")
+
 
 class Section(BaseModel):
     """What all sections share: frozen, and a key that does not exist is an error."""
@@ -91,7 +94,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _explain(fault: dict[str, Any], kind: type[BaseModel]) -> str:
-    where = [part for part in fault["loc"] if part not in ("geosynth", "parquet", "mixture")]
+    where = [part for part in fault["loc"] if part not in _KINDS]
     key = ".".join(str(part) for part in where) or "the configuration"
     if fault["type"] == "extra_forbidden":
         known = _keys_at(kind, where[:-1])
@@ -103,6 +106,12 @@ def _explain(fault: dict[str, Any], kind: type[BaseModel]) -> str:
         return f"{key}: is missing and has no default; add it."
     if fault["type"] == "value_error":
         return f"{key}: {message}."
+    if fault["type"].startswith("union_tag"):
+        return f"{key}.kind: says which kind of data it is; set it to one of {', '.join(_KINDS)}."
+    if fault["type"] in ("tuple_type", "list_type"):
+        message = f"should be a list; for one entry: [{fault['input']}]"
+    elif fault["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        message = f"should be a section of keys with values; accepted in it: {_keys_at(kind, where)}"
     return f"{key} = {fault['input']!r}: {message}."
 
 

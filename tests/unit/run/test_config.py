@@ -88,6 +88,9 @@ def test_another_name_replaces_the_whole_section() -> None:
         ("nonsense", ["'nonsense' is no override", "KEY=VALUE"]),
         ("data.prompt.template={problem} Think: first.", ["is no YAML", "quotes of its own"]),
         ("update.betas=[0.9, 1.0]", ["update.betas.1 = 1.0", "less than 1"]),
+        ("data.train.kind=null", ["data.train.kind", "geosynth, parquet, mixture"]),
+        ("run.trackers=wandb", ["run.trackers = 'wandb'", "a list", "[wandb]"]),
+        ("model.lora=true", ["model.lora = True", "a section", "'rank'"]),
     ],
 )
 def test_what_is_wrong_is_named(override: str, told: list[str], tmp_path: Path) -> None:
