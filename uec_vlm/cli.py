@@ -163,7 +163,7 @@ def predict(
     image: Annotated[Path, typer.Argument(help="A picture file.")],
     question: Annotated[str, typer.Argument(help="The question, for example 'Find x.'")],
     gold: Annotated[str | None, typer.Option(help="The right answer; then the verdict is shown.")] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1)] = 256,
+    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Default: as in the model's run, else 256.")] = None,
 ) -> None:
     """Answer one question about one picture, greedily, and show the verdict.
 

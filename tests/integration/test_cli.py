@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from uec_vlm.cli import app
 from uec_vlm.config import config_folder
 from uec_vlm.geosynth import make_problem
 from uec_vlm.runlog import read_run
+from uec_vlm.trainer.predict import predict
 
 RUNNER = CliRunner()
 QUICKSTART = str(config_folder() / "quickstart.yaml")
@@ -134,6 +136,17 @@ def test_report_eval_and_predict_work_on_the_run(runs: Any, tmp_path: Path) -> N
     picture.write_bytes(problem.picture)
     said = _ok("predict", model, str(picture), problem.question, "--gold", problem.answer, "--max-new-tokens", "32")
     assert "verdict: " in said
+
+
+def test_predict_answers_as_long_as_the_run_unless_it_is_told(runs: Any, tmp_path: Path) -> None:
+    model = tmp_path / "checkpoints" / "step_4"
+    shutil.copytree(runs[0] / "checkpoints" / "step_4", model)
+    config = yaml.safe_load((runs[0] / "config.yaml").read_text())
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({**config, "rollout": {"max_new_tokens": 3}}))
+    picture = tmp_path / "diagram.png"
+    picture.write_bytes(make_problem("right_triangle", 1, 5).picture)
+    assert len(predict(str(model), picture, "Find x.", max_new_tokens=None).completion_ids) == 3
+    assert len(predict(str(model), picture, "Find x.", max_new_tokens=2).completion_ids) == 2
 
 
 def test_verify_grades_a_file(tmp_path: Path) -> None:

@@ -15,25 +15,26 @@ from uec_vlm.trainer.evaluation_config import EvalOptions, evaluation_config
 from uec_vlm.verifier import judge
 
 
-def predict(model: str, image: Path, question: str, *, max_new_tokens: int) -> Rollout:
+def predict(model: str, image: Path, question: str, *, max_new_tokens: int | None) -> Rollout:
     """The greedy completion of one question about one picture. DataError if the picture cannot be read.
 
-    A checkpoint of a run is asked with the run's own template, system text and pixel limits.
+    A checkpoint of a run is asked with the run's own template, system text and pixel limits, and may answer as long as
+    in the run unless max_new_tokens says otherwise.
     """
     if not image.is_file():
         raise DataError(f"{image}: there is no such picture file; give the path of a PNG or JPEG.")
-    config = evaluation_config(model, None, EvalOptions())
+    config = evaluation_config(model, None, EvalOptions(max_new_tokens=max_new_tokens))
     policy = build_policy(config.model, config.data.prompt, device=device_of(config.model.device))
     sample = Sample(str(image), "user", IMAGE_PLACEHOLDER + question, answer="", images=(image.read_bytes(),))
     asked = config.data.prompt.model_copy(update={"four_choices": False})
     prompt = build_renderer(policy, asked, cache=0)(sample)
     engine = ENGINES["hf"]()(policy, prefill)
-    sampling = SamplingSettings(temperature=0.0, top_p=1.0, max_new_tokens=max_new_tokens)
+    sampling = SamplingSettings(temperature=0.0, top_p=1.0, max_new_tokens=config.rollout.max_new_tokens)
     return engine.generate([prompt], completions=1, sampling=sampling, seeds=[0])[0][0]
 
 
 def run_prediction(
-    model: str, image: Path, question: str, *, gold: str | None, max_new_tokens: int, console: Console
+    model: str, image: Path, question: str, *, gold: str | None, max_new_tokens: int | None, console: Console
 ) -> None:
     """Prints the completion, the answer read from it, and the verdict where a gold is given."""
     rollout = predict(model, image, question, max_new_tokens=max_new_tokens)
