@@ -74,7 +74,15 @@ def adapted() -> Policy:
 
 
 @pytest.mark.timeout(900)  # each loads the libraries anew in a fresh process: 8 s alone, minutes on a crowded machine
-@pytest.mark.parametrize(("files", "inner"), [("merged", "."), ("adapter", "."), ("both", "."), ("both", "adapter")])
+@pytest.mark.parametrize(
+    ("files", "inner"),
+    [
+        pytest.param("merged", ".", marks=pytest.mark.slow),
+        pytest.param("adapter", ".", marks=pytest.mark.slow),
+        ("both", "."),
+        ("both", "adapter"),
+    ],
+)
 def test_a_fresh_process_answers_as_the_live_policy(adapted: Policy, files: Any, inner: str, tmp_path: Path) -> None:
     folder = save_policy(adapted, tmp_path / "saved", lora=files)
     expected = greedy(adapted)
