@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.timeout(900)
 def test_a_killed_training_goes_on_as_if_nothing_had_happened() -> None:
-    asked = ["--kills", "2", "--stops", "1", "--steps", "4", "--seed", "1"]
+    asked = ["--kills", "3", "--stops", "1", "--steps", "4", "--seed", "1"]
     shown = subprocess.run(
         [sys.executable, "-m", "tests.reliability.kill_test", *asked],
         cwd=ROOT,
@@ -21,5 +21,5 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened() -> None:
         text=True,
     )
     assert shown.returncode == 0, shown.stdout + shown.stderr
-    assert "2 kills in" in shown.stdout
+    assert "3 kills in" in shown.stdout
     assert "| SIGTERM |" in shown.stdout
