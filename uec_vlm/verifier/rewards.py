@@ -11,9 +11,11 @@ without `**context` gets those that it names.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import inspect
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,13 +104,16 @@ def load_reward_function(spec: str) -> RewardFunction:
 
 
 def _load(path: Path, spec: str) -> ModuleType:
-    module_spec = importlib.util.spec_from_file_location(f"uec_vlm_user_rewards_{path.stem}", path)
+    place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
+    module_spec = importlib.util.spec_from_file_location(f"uec_vlm_user_rewards_{path.stem}_{place}", path)
     if module_spec is None or module_spec.loader is None:
         raise ConfigError(f"reward function {spec!r}: {path} cannot be loaded as Python")
     module = importlib.util.module_from_spec(module_spec)
+    sys.modules[module_spec.name] = module  # dataclasses and pickle look a class's module up there
     try:
         module_spec.loader.exec_module(module)
     except Exception as problem:
+        del sys.modules[module_spec.name]
         reason = f"{type(problem).__name__}: {problem}"
         raise ConfigError(f"reward function {spec!r}: {path} fails when it is loaded: {reason}") from problem
     return module

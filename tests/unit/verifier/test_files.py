@@ -137,6 +137,26 @@ def test_reward_functions_of_the_user(tmp_path: Path) -> None:
             load_reward_function(f"{path}:{name}")(["a"], ["5"])
 
 
+def test_a_reward_file_may_hold_a_dataclass_whose_annotations_are_text(tmp_path: Path) -> None:
+    source = """
+from __future__ import annotations
+from dataclasses import dataclass
+
+@dataclass
+class Reading:
+    length: int
+
+def length(response, gold):
+    return float(Reading(len(response)).length)
+"""
+    for folder in ("here", "there"):
+        path = tmp_path / folder / "rewards.py"
+        path.parent.mkdir()
+        path.write_text(source)
+        assert load_reward_function(f"{path}:length")(["abc"], ["5"]) == [3.0]
+
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
