@@ -77,12 +77,12 @@ def test_scores_and_gradients_are_those_of_the_cpu(tiny_model: TinyModel, family
         torch.testing.assert_close(one, other, rtol=0, atol=1e-5 * max(1.0, float(other.abs().max())))
 
 
-def trained(folder: Path, device: str, *, steps: int = 4, again: bool = False) -> list[dict[str, Any]]:
+def trained(folder: Path, device: str, *more: str, steps: int = 4, again: bool = False) -> list[dict[str, Any]]:
     arguments = [
         "train", "configs/quickstart.yaml", f"run.dir={folder}", f"model.device={device}", f"run.steps={steps}",
         "run.trackers=[]", "rollout.prompts_per_step=8", "update.sequences_per_optimizer_step=40", "evaluate.every=0",
         "evaluate.validation_problems=2", "evaluate.validation_samples=1", "evaluate.test_problems=2",
-        "evaluate.test_samples=1",
+        "evaluate.test_samples=1", *more,
     ]  # fmt: skip
     command = [sys.executable, "-m", "uec_vlm.cli", *arguments, *(["--resume", "auto"] if again else [])]
     done = subprocess.run(command, capture_output=True, text=True)  # accelerate keeps to one device in a process
@@ -100,3 +100,11 @@ def test_a_run_repeats_bit_for_bit_resumes_exactly_and_begins_as_on_the_cpu(tmp_
     for key in ("rollout/accuracy", "rollout/sampled_tokens"):
         assert first[1][key] == cpu[1][key]
     assert first[1]["rollout/entropy"] == pytest.approx(cpu[1]["rollout/entropy"], abs=1e-5)
+
+
+def test_what_a_checkpoint_makes_again_is_made_by_the_same_kernels(tmp_path: Path) -> None:
+    """In bfloat16, where torch has several kernels for attention to choose from."""
+    keys = ("model.dtype=bfloat16", "model.lora={rank: 4, alpha: 8}", "model.gradient_checkpointing=true")
+    last = trained(tmp_path / "run", "cuda", *keys, "update.share_forward=false", steps=2)[-1]
+    assert last["step"] == 2
+    assert last["update/grad_norm"] > 0

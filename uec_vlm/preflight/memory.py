@@ -51,7 +51,9 @@ class Layout:
 
     host: whether gradients and moments lie in the host's memory. master: bytes that are kept beside each trained
     16-bit weight, moments included (None: two moments in the weight's own precision). float32: whether trained weights
-    lie in the shards in float32, with gradients and moments, and are used in model.dtype.
+    lie in the shards in float32, with gradients and moments, and are used in model.dtype. step: bytes that an optimizer
+    step takes, beside gradients, for each trained weight of at most `group` that it moves at once: gradients in float32
+    and one more copy (of the gradients while they are flattened, of the moments while AdamW takes their root).
     """
 
     weights: bool
@@ -60,12 +62,14 @@ class Layout:
     host: bool = False
     master: int | None = None
     float32: bool = False
+    step: int = 0
+    group: int | None = None
 
 
 LAYOUTS: dict[str, Layout] = {
     "ddp": Layout(False, False, False),
-    "zero2": Layout(False, True, True, master=12),
-    "zero3": Layout(True, True, True, master=12),
+    "zero2": Layout(False, True, True, master=12, step=6),
+    "zero3": Layout(True, True, True, master=12, step=8, group=10**9),  # DeepSpeed's sub_group_size
     "fsdp2": Layout(True, True, True, float32=True),
     "offload": Layout(True, True, True, host=True, master=12),
 }
@@ -98,6 +102,7 @@ class Memory:
     used last. cache: keys and values of rollouts, with those
     of prompts kept for the extra ones. host: the pictures of the prompts in use, and what is offloaded. On a CPU it
     adds to the peak. brought: an offloaded reference during its pass, when there are gradients and no activations yet.
+    step: what an optimizer step takes beside the gradients, when there are no activations any more.
     """
 
     weights: int
@@ -111,12 +116,13 @@ class Memory:
     cache: int
     host: int
     brought: int = 0
+    step: int = 0
 
     @property
     def peak(self) -> int:
         """Updates hold gradients and activations, rollouts the cache; the larger counts."""
         always = self.weights + self.replica + self.reference + self.optimizer + self.pictures
-        work = max(self.activations + self.head, self.brought)
+        work = max(self.activations + self.head, self.brought, self.step)
         return always + max(self.gradients + work, self.cache)
 
 
@@ -198,7 +204,12 @@ def predict_memory(
         cache=_rollout_cache(shape, config, load) if samples else 0,
         host=load.kept_prompts * load.image_numbers * 4 + offloaded + (gradients + moments if layout.host else 0),
         brought=offloaded,
+        step=_step(layout, trained // share(layout.moments)) if width == 2 else 0,
     )
+
+
+def _step(layout: Layout, moved: int) -> int:
+    return layout.step * min(moved, layout.group or moved)
 
 
 def _rollout_cache(shape: Shape, config: RunConfig, load: Load) -> int:

@@ -28,6 +28,7 @@ _COLUMNS = {
     "optimizer": "optim.",
     "pictures": "pict.",
     "activations": "activ.",
+    "step": "step",
     "cache": "cache",
     "peak": "peak",
     "host": "host",

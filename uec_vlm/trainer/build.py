@@ -285,19 +285,28 @@ def build_samples(source: DataSource, split: str, *, key: str | None = None) -> 
 
 def _reference(config: RunConfig, learner: Learner) -> Scorer:
     """The policy that training began with: the adapter switched off, or a frozen copy."""
-    temperature = config.rollout.temperature
+    temperature, fixed = config.rollout.temperature, config.update.deterministic
     if learner.policy.has_adapter:
         together = learner.ranks.world > 1
         around = learner.policy.without_adapter
         most = learner.most if learner.sharded else None
-        return Scorer(learner.policy, temperature, run=learner.run, together=together, around=around, most=most)
+        return Scorer(
+            learner.policy,
+            temperature,
+            run=learner.run,
+            together=together,
+            around=around,
+            most=most,
+            deterministic=fixed,
+        )
     device = learner.policy.device
     offloaded = config.model.reference == "offloaded"
     frozen = build_policy(config.model, config.data.prompt, device="cpu" if offloaded else device)
     if config.model.freeze_vision and learner.kind == "one":
         frozen = sharing_tower(frozen, learner.policy)
     frozen.model.requires_grad_(False)
-    return Scorer(frozen, temperature, during=partial(brought_to, frozen.model, device) if offloaded else nullcontext)
+    during = partial(brought_to, frozen.model, device) if offloaded else nullcontext
+    return Scorer(frozen, temperature, during=during, deterministic=fixed)
 
 
 def _step_settings(config: RunConfig) -> StepSettings:

@@ -88,6 +88,7 @@ class Circle:
             run=self.learner.run,
             together=self.ranks.world > 1,
             most=self.learner.most if self.learner.sharded else None,
+            deterministic=self.settings.deterministic,
         )
 
     @property

@@ -21,7 +21,9 @@ def prepare() -> None:
 def fixed_order(device: torch.device, *, wanted: bool) -> Iterator[None]:
     """Inside, kernels that add numbers up on a GPU do so in an order that does not depend on chance.
 
-    Backward passes need it; forwards and sampling are repeatable anyway. On the CPU everything is.
+    Backward passes need it; forwards and sampling are repeatable anyway. But inside, other kernels are chosen (never
+    cuDNN's attention): a forward that a checkpoint makes again in the backward pass must have been made inside too. On
+    the CPU everything is repeatable.
     """
     if not wanted or device.type == "cpu":
         yield

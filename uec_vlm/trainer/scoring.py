@@ -16,6 +16,7 @@ from uec_vlm.policy import Policy, head_calls, score
 from uec_vlm.records import CompletionBatch, Prompt, Rollout, Sample, TokenScores, Trajectory
 from uec_vlm.trainer.blank import with_blank
 from uec_vlm.trainer.exchange import light
+from uec_vlm.trainer.fixed_order import fixed_order
 from uec_vlm.trainer.ranks import Ranks
 
 Forward = Callable[[Callable[[], Any]], Any]
@@ -37,7 +38,9 @@ class Scorer:
     run: how its forward is called (`Learner.run`). together: whether the ranks' forwards are one act (training, or
     weights that are sharded): then each forward has the same form on every rank. around: what holds during a forward
     (an adapter switched off). during: what holds while many are scored (weights brought to the GPU). most: where
-    weights are sharded, the largest of the numbers that the ranks give it.
+    weights are sharded, the largest of the numbers that the ranks give it. deterministic: whether gradients on a GPU
+    are the same at every run; then forwards, too, choose their kernels as backward passes do, in which checkpointing
+    makes them again.
     """
 
     policy: Policy
@@ -47,6 +50,7 @@ class Scorer:
     around: Callable[[], AbstractContextManager[Any]] = nullcontext
     during: Callable[[], AbstractContextManager[Any]] = nullcontext
     most: Callable[[int], int] | None = None
+    deterministic: bool = True
 
     def __call__(
         self,
@@ -76,7 +80,8 @@ class Scorer:
             return scores.logprobs, scores.entropy, scores.moment
 
         rows, width = batch.completion_ids.shape if batch is not None else (0, 0)
-        return TokenScores(*(values[:rows, :width] for values in self.run(work)))
+        with fixed_order(self.policy.device, wanted=self.deterministic):
+            return TokenScores(*(values[:rows, :width] for values in self.run(work)))
 
 
 @dataclass(frozen=True)

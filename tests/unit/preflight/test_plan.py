@@ -154,7 +154,13 @@ def test_layouts_cut_what_they_say(tiny_model: TinyModel) -> None:
     # FSDP2 shards float32 weights, with gradients and moments of float32, and gathers a layer in 16 bits.
     assert need["fsdp2"].weights == shape.weights + weights // shape.layers
     assert (need["fsdp2"].gradients, need["fsdp2"].optimizer) == (shape.weights, 2 * shape.weights)
-    assert (need["offload"].gradients, need["offload"].optimizer) == (0, 0)
+    assert (need["offload"].gradients, need["offload"].optimizer, need["offload"].step) == (0, 0, 0)
+    # DeepSpeed's optimizer step: gradients in 32 bits and one more copy, of all (ZeRO-2) or of at most a sub-group.
+    assert need["zero2"].step == shape.weights // 4 * 6
+    several = replace(shape, weights=5 * 10**9)
+    held = predict_memory(several, config, load, layout=LAYOUTS["zero3"], processes=1, reference=False)
+    assert held.step == 8 * 10**9
+    assert replace(held, activations=0, head=0, cache=0).peak == several.weights * 16 + held.step
     assert need["offload"].host == weights // 4 + shape.weights * 12 // 4
     # Shards are sampled with by a whole copy, unless servers sample.
     assert (need["zero2"].replica, need["zero3"].replica) == (0, weights)
