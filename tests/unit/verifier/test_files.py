@@ -156,7 +156,6 @@ def length(response, gold):
         assert load_reward_function(f"{path}:length")(["abc"], ["5"]) == [3.0]
 
 
-
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
