@@ -65,6 +65,11 @@ class Layout:
     step: int = 0
     group: int | None = None
 
+    @property
+    def keeps_float32(self) -> bool:
+        """Whether 16-bit weights have float32 ones behind them."""
+        return self.master is not None or self.float32
+
 
 LAYOUTS: dict[str, Layout] = {
     "ddp": Layout(False, False, False),

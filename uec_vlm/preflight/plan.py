@@ -17,17 +17,18 @@ from uec_vlm.policy import Reader, check_config, load_config, load_reader
 from uec_vlm.preflight.calibrate import Pace
 from uec_vlm.preflight.memory import LAYOUTS, Load, Memory, predict_memory, shape_of
 from uec_vlm.trainer.build import build_renderer, build_samples, model_folder, resolve
+from uec_vlm.trainer.combinations import needs_float32_behind
 
 _ROWS = 128
 _GB = 1e9
 _COLUMNS = {
-    "weights": "weights",
+    "weights": "wts.",
     "replica": "copy",
     "reference": "ref.",
     "gradients": "grad.",
-    "optimizer": "optim.",
+    "optimizer": "opt.",
     "pictures": "pict.",
-    "activations": "activ.",
+    "activations": "act.",
     "step": "step",
     "cache": "cache",
     "peak": "peak",
@@ -111,11 +112,12 @@ class Plan:
             console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
 
     def _memory_table(self) -> Table:
-        table = Table(title="GB of one process, above the libraries", show_edge=False, padding=(0, 1, 0, 0))
-        for title in ("layout", "n", *_COLUMNS.values()):
-            table.add_column(title, justify="left" if title == "layout" else "right")
+        table = Table(title="GB of one process, above the libraries", box=None, padding=(0, 1, 0, 0))
+        used = [part for part in _COLUMNS if any(getattr(need, part) for need in self.memory.values())]
+        for title in ("layout", "n", *(_COLUMNS[part] for part in used)):
+            table.add_column(title, justify="left" if title == "layout" else "right", no_wrap=True)
         for (layout, processes), need in self.memory.items():
-            cells = [f"{getattr(need, part) / _GB:.2f}" for part in _COLUMNS]
+            cells = [_short(getattr(need, part) / _GB) for part in used]
             table.add_row(layout, str(processes), *cells)
         return table
 
@@ -130,11 +132,16 @@ def make_plan(config: RunConfig, *, config_json: Path | None, processes: int, pa
         notes.append("time: not measured; ask with --calibrate on the machine that will train")
     load = largest_load(config, prompts, pace)
     reference = build_objective(config.objective).needs_reference
+    behind = needs_float32_behind(config.model, config.update.learning_rate)
+    if behind:
+        notes.append(
+            "ddp is left out: `train` refuses it for 16-bit weights at this learning rate (updates would be lost)"
+        )
     memory = {
         (name, count): predict_memory(shape, config, load, layout=layout, processes=count, reference=reference)
         for count in _counts(processes)
         for name, layout in LAYOUTS.items()
-        if count > 1 or not layout.weights or layout.host
+        if (count > 1 or not layout.weights or layout.host) and (layout.keeps_float32 or not behind)
     }
     return Plan(
         model=f"{config.model.path} ({model.model_type})",
@@ -241,6 +248,10 @@ def _counts(processes: int) -> list[int]:
     while counts[-1] * 2 <= processes:
         counts.append(counts[-1] * 2)
     return counts if counts[-1] == processes else [*counts, processes]
+
+
+def _short(size: float) -> str:
+    return f"{size:.2f}" if size < 10 else f"{size:.1f}"
 
 
 def _hours(seconds: float) -> str:

@@ -87,9 +87,13 @@ def _lost_updates(config: RunConfig, engine: Engine) -> str | None:
     return _lost(config.model, engine, "update.learning_rate", config.update.learning_rate)
 
 
+def needs_float32_behind(model: ModelSection, rate: float) -> bool:
+    """Whether most updates at this learning rate are smaller than the last place of the weights that are trained."""
+    return model.lora is None and model.dtype == "bfloat16" and rate < _LOST_IN_BFLOAT16
+
+
 def _lost(model: ModelSection, engine: Engine, key: str, rate: float) -> str | None:
-    whole = model.lora is None and model.dtype == "bfloat16" and not engine.keeps_float32
-    if whole and rate < _LOST_IN_BFLOAT16:
+    if needs_float32_behind(model, rate) and not engine.keeps_float32:
         return (
             f"model.dtype = bfloat16 with {key} = {rate}: without float32 weights behind them most "
             "updates are smaller than the last place of a weight and would be lost. Shard with "

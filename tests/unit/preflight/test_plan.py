@@ -210,8 +210,9 @@ def test_a_plan_from_a_config_json_alone(tiny_model: TinyModel) -> None:
     assert result.exit_code == 0, result.output
     told = json.loads(result.output)
     assert {(row["layout"], row["processes"]) for row in told["memory"]} == {
-        ("ddp", 1), ("zero2", 1), ("offload", 1), *((name, 2) for name in LAYOUTS)
+        ("zero2", 1), ("offload", 1), *((name, 2) for name in LAYOUTS if name != "ddp")
     }  # fmt: skip
+    assert any("`train` refuses it" in note for note in told["notes"])  # 16-bit weights at a rate of 1e-6
     assert told["prompts"]["measured"] == 0 and told["prompts"]["longest"] == 8192 and told["seconds"] is None
     assert any("processor" in note for note in told["notes"])
 
