@@ -70,11 +70,10 @@ def coin(response: str, gold: str) -> float:
 def build(model: Published, folder: Path, *, seed: int = 0) -> Path:
     """A checkpoint folder of the published sizes in bfloat16, which the toolkit loads as it loads any other."""
     config = transformers_config(model)
-    processor = _processor(folder, config.text_config.vocab_size)
+    processor = _processor(config.text_config.vocab_size)
     token = processor.tokenizer.convert_tokens_to_ids
-    for name in ("image_pad", "video_pad", "vision_start", "vision_end"):
-        key = f"{name.removesuffix('_pad')}_token_id"
-        setattr(config, key, token(f"<|{name}|>"))
+    config.image_token_id, config.video_token_id = token("<|image_pad|>"), token("<|video_pad|>")
+    config.vision_start_token_id, config.vision_end_token_id = token("<|vision_start|>"), token("<|vision_end|>")
     torch.manual_seed(seed)
     torch.set_default_dtype(torch.bfloat16)
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
@@ -88,7 +87,7 @@ def build(model: Published, folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
-def _processor(folder: Path, size: int) -> Any:
+def _processor(size: int) -> Any:
     """The starter's processor, its vocabulary filled up with words that no text holds."""
     processor: Any = AutoProcessor.from_pretrained(starter_folder())
     tokenizer = processor.tokenizer

@@ -287,18 +287,7 @@ def _reference(config: RunConfig, learner: Learner) -> Scorer:
     """The policy that training began with: the adapter switched off, or a frozen copy."""
     temperature, fixed = config.rollout.temperature, config.update.deterministic
     if learner.policy.has_adapter:
-        together = learner.ranks.world > 1
-        around = learner.policy.without_adapter
-        most = learner.most if learner.sharded else None
-        return Scorer(
-            learner.policy,
-            temperature,
-            run=learner.run,
-            together=together,
-            around=around,
-            most=most,
-            deterministic=fixed,
-        )
+        return learner.scorer(temperature, deterministic=fixed, around=learner.policy.without_adapter)
     device = learner.policy.device
     offloaded = config.model.reference == "offloaded"
     frozen = build_policy(config.model, config.data.prompt, device="cpu" if offloaded else device)

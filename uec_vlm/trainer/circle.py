@@ -82,14 +82,8 @@ class Circle:
     @property
     def scorer(self) -> Scorer:
         """Scores by the policy at the training temperature."""
-        return Scorer(
-            self.policy,
-            self.settings.sampling.temperature,
-            run=self.learner.run,
-            together=self.ranks.world > 1,
-            most=self.learner.most if self.learner.sharded else None,
-            deterministic=self.settings.deterministic,
-        )
+        settings = self.settings
+        return self.learner.scorer(settings.sampling.temperature, deterministic=settings.deterministic)
 
     @property
     def sharing(self) -> Sharing:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from uec_vlm.policy import Policy, count_of
 from uec_vlm.trainer.ranks import Ranks
+from uec_vlm.trainer.scoring import Scorer
 
 T = TypeVar("T")
 Kind = Literal["one", "ddp", "zero1", "zero2", "zero3", "fsdp2"]
@@ -71,6 +72,24 @@ class Learner:
     def run(self, work: Callable[[], T]) -> T:
         """A forward of the policy under the engine; `work` returns tensors, or a tuple of them."""
         return cast(T, self.root(work))
+
+    def scorer(
+        self,
+        temperature: float,
+        *,
+        deterministic: bool,
+        around: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> Scorer:
+        """Scores by the policy under the engine. around, deterministic: as `Scorer` has them."""
+        return Scorer(
+            self.policy,
+            temperature,
+            run=self.run,
+            together=self.ranks.world > 1,
+            around=around,
+            most=self.most if self.sharded else None,
+            deterministic=deterministic,
+        )
 
     @contextmanager
     def micro_batch(self, *, last: bool) -> Iterator[None]:
