@@ -67,9 +67,9 @@ class Counts:
     logprob: float
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Right answers among `samples` completions, and well-formed ones, for each problem; else as `Counts`.
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Counts):
+    """The counts of one split at one step, among `samples` completions of each problem.
 
     controls: the counts of the same problems with wrong pictures, those that have pictures, by the name of the control.
     """
@@ -78,12 +78,6 @@ class Evaluation:
     step: int
     samples: int
     temperature: float
-    ids: tuple[str, ...]
-    correct: tuple[int, ...]
-    formatted: tuple[int, ...]
-    correct_formatted: tuple[int, ...]
-    tokens: int
-    logprob: float
     controls: Mapping[str, Counts] = field(default_factory=dict)
 
     @property
