@@ -140,10 +140,11 @@ class Bench:
 
     def _striker(self, aim: str, number: int) -> Callable[[int], None]:
         """A function that waits for the moment and sends the signal, or sees the run end before."""
-        if aim not in PHASES:
+        if aim == "anywhere":
             return lambda pid: _send_after(pid, number, self.chance.uniform(0.0, 0.8 * self.seconds))
-        place = PHASES.index(aim)
-        times = self.chance.randint(1, max(1, int(self.entered[place])))
+        stop = number == signal.SIGTERM  # in the last step it would change nothing
+        place = PHASES.index("rollout" if stop else aim)
+        times = self.chance.randint(1, max(1, int(self.entered[place]) // (2 if stop else 1)))
         delay = self.chance.uniform(0.0, 0.7 * self.took[place] / max(1, self.entered[place]))
 
         def strike(pid: int) -> None:
