@@ -6,7 +6,7 @@ import functools
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -49,6 +49,15 @@ def _plainly(command: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(130) from None
 
     return wrapped
+
+
+def _refuse(context: typer.Context, unread: Collection[str], instead: str) -> None:
+    """Raise ConfigError if one of the options of these parameters is on the command line."""
+    given = [
+        param.opts[0] for param in context.command.params if param.name in unread and _is_given(context, param.name)
+    ]
+    if given:
+        raise ConfigError(f"{', '.join(given)}: would not be read. {instead}")
 
 
 def _silence_libraries() -> None:
@@ -108,9 +117,29 @@ def sft(config: ConfigPath, overrides: Overrides = None) -> None:
     run_sft(load_sft_config(config, overrides or ()), console=_console)
 
 
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+_OF_DATA_SETS = (
+    "config",
+    "mode",
+    "samples",
+    "temperature",
+    "max_new_tokens",
+    "limit",
+    "engine",
+    "seed",
+    "out",
+    "against",
+)
+
+
 @app.command("eval")
 @_plainly
 def evaluate(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(help="A model folder, a Hub id, starter; or a training configuration.")],
     datasets: Annotated[
         list[str] | None,
@@ -145,14 +174,26 @@ def evaluate(
     if model.endswith((".yaml", ".yml")):
         from uec_vlm.trainer.evaluate_command import run_evaluation
 
+        _refuse(context, _OF_DATA_SETS, "Behind a configuration, write KEY=VALUE; or name a model and data sets.")
         run_evaluation(load_config(model, datasets or ()), model=checkpoint, split=split, console=_console)
         return
     from uec_vlm.trainer.benchmark import run_benchmark
     from uec_vlm.trainer.evaluation_config import EvalOptions
 
+    _refuse(context, ("checkpoint", "split"), "They go with a configuration.")
     if not datasets:
         raise ConfigError("no data set: give Parquet files, prepared folders, or splits of the training configuration.")
-    options = EvalOptions(mode, samples, temperature, max_new_tokens, limit, engine, seed, out, against)
+    options = EvalOptions(
+        mode=mode,
+        samples=samples,
+        temperature=temperature,
+        max_new_tokens=max_new_tokens,
+        limit=limit,
+        engine=engine,
+        seed=seed,
+        out=out,
+        against=against,
+    )
     run_benchmark(model, datasets, config=config, options=options, console=_console)
 
 
@@ -192,6 +233,7 @@ def verify(
 @app.command()
 @_plainly
 def report(
+    context: typer.Context,
     run: RunPath,
     out: Annotated[Path | None, typer.Option(help="Write only the page, into this file.")] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Show the page of a running run; Ctrl-C ends it.")] = False,
@@ -207,6 +249,10 @@ def report(
     from uec_vlm.reports.summary import print_summary, write_report
     from uec_vlm.runlog import read_run
 
+    if serve:
+        _refuse(context, ("out",), "--serve writes nothing; leave one of them out.")
+    else:
+        _refuse(context, ("host", "port"), "They go with --serve.")
     folder = read_run(run)
     if serve:
         _serve(run, host, port)
@@ -309,6 +355,7 @@ def plan(
 @app.command()
 @_plainly
 def study(
+    context: typer.Context,
     file: Annotated[Path, typer.Argument(help="A study file, for example configs/study/geosynth.yaml.")],
     jobs: Annotated[int, typer.Option(min=1, help="Runs at once.")] = 1,
     only: Annotated[list[str] | None, typer.Option(help="Only this arm; may be given several times.")] = None,
@@ -328,6 +375,9 @@ def study(
     from uec_vlm.study.plan import load_study
     from uec_vlm.study.runner import keep_unfinished, repeat_cell, run_study
 
+    aside = {"page": page, "repeat": repeat, "unfinished": unfinished}
+    for name in (name for name, value in aside.items() if value):
+        _refuse(context, ({"only", "jobs"} | aside.keys()) - {name}, f"--{name} goes alone.")
     if page is not None:
         renew_page(load_study(file), page)
     elif repeat is not None:

@@ -204,6 +204,13 @@ def test_help_has_an_example(command: str) -> None:
         ),
         (["report", "DIR"], "is no run folder"),
         (["predict", "starter", "none.png", "Find x."], "no such picture file"),
+        (["eval", QUICKSTART, "--limit", "3", "--out", "DIR"], "--limit, --out: would not be read"),
+        (["eval", "starter", "test", "--split", "test"], "--split: would not be read"),
+        (["eval", "starter", "test", "--model", "DIR"], "--model: would not be read"),
+        (["report", "DIR", "--serve", "--out", "page.html"], "--out: would not be read"),
+        (["report", "DIR", "--port", "80"], "--port: would not be read"),
+        (["study", "none.yaml", "--page", "page.md", "--only", "uec"], "--only: would not be read"),
+        (["study", "none.yaml", "--repeat", "main-uec-seed0", "--unfinished"], "--unfinished: would not be read"),
     ],
 )
 def test_what_the_user_can_mend_is_said_without_a_traceback(arguments: list[str], told: str, tmp_path: Path) -> None:
