@@ -6,6 +6,7 @@ Each check takes a registry and a name, so that a test can run the suite on an e
 from __future__ import annotations
 
 import inspect
+import re
 import types
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -45,7 +46,7 @@ def check_settings_are_documented_and_ranged(registry: Registry, name: str) -> N
     hints = get_type_hints(inspect.unwrap(function), include_extras=True)
     for key, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-            assert key in text or "as in `" in text, f"{name}: the docstring does not name the setting {key}"
+            assert re.search(rf"\b{key}\b", text), f"{name}: the docstring does not name the setting {key}"
             assert _is_checked(hints[key]), f"{name}: the setting {key} has no range"
             if parameter.default is not inspect.Parameter.empty:
                 bind(registry, name, SETTINGS.get(name, {}) | {key: parameter.default}, place="suite")

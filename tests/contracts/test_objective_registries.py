@@ -73,6 +73,16 @@ def careless(
     return PolicyLoss(-slope * centred[:, None] * (logprobs - old_logprobs).exp() * mask)
 
 
+def halved(rewards: Float[Tensor, " G"], *, low: Slope = 1.0) -> Float[Tensor, " G"]:
+    """Half of what is below the mean, as in `group_centred`."""
+    return low * (rewards - rewards.mean()) / 2
+
+
+def test_the_suite_notices_a_setting_that_is_only_a_part_of_another_word() -> None:
+    with pytest.raises(AssertionError, match="does not name the setting low"):
+        suite.check_settings_are_documented_and_ranged({"halved": halved}, "halved")
+
+
 @pytest.mark.parametrize("check", sorted(suite.POLICY_LOSS_SUITE))
 def test_an_algorithm_is_added_by_one_function_and_one_line(check: str) -> None:
     registry = {**POLICY_LOSSES, "tempered": tempered}

@@ -68,7 +68,7 @@ class Objective:
 
     advantage, extra_advantage: rewards "G" -> advantages "G", of regular and of extra rollouts.
     exploration: accuracies -> indices; replay: advantages -> who enters the buffer; the rest as in their modules.
-    names: entry chosen on each axis, for the log.
+    names: entry chosen on each axis, for the log; empty where functions are given by hand.
     """
 
     advantage: Callable[..., Tensor]
@@ -114,7 +114,17 @@ class Objective:
     @property
     def entropy_gradient(self) -> bool:
         """Whether the entropy must be scored with its gradient."""
-        return unbound(self.entropy_term) in [ENTROPY_TERMS[name] for name in WITH_ENTROPY_GRADIENT]
+        return unbound(self.entropy_term) in WITH_ENTROPY_GRADIENT
+
+    @property
+    def controls(self) -> bool:
+        """Whether a controller has a state that changes."""
+        return unbound(self.controller) is not CONTROLLERS["none"]
+
+    @property
+    def keeps_everything(self) -> bool:
+        """Whether every regular trajectory is trained on."""
+        return unbound(self.retention_regular) is RETENTION["everything"]
 
     @property
     def explores(self) -> bool:

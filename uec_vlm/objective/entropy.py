@@ -146,4 +146,4 @@ ENTROPY_TERMS: dict[str, Callable[..., EntropyTerm]] = {
 }
 
 # The terms whose loss differentiates the entropy itself: the policy must be scored with `entropy_gradient=True`.
-WITH_ENTROPY_GRADIENT = frozenset({"bonus", "controlled_bonus"})
+WITH_ENTROPY_GRADIENT: frozenset[Callable[..., EntropyTerm]] = frozenset({bonus, controlled_bonus})

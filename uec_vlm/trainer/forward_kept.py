@@ -47,11 +47,11 @@ def keeps_forward(circle: Circle) -> bool:
     and a model whose training mode computes as its evaluation mode does.
     """
     objective, settings = circle.objective, circle.settings
-    everything = objective.names.get("retention.regular") == "everything"
     between = objective.explores or objective.accumulate or objective.dynamic_sampling is not None
     whole = settings.sequences >= settings.prompts * settings.completions
     plain = circle.learner.kind == "one" and circle.ranks.world == 1
-    return settings.share_forward and plain and everything and whole and not between and _same_in_training(circle)
+    simple = plain and whole and objective.keeps_everything and not between
+    return settings.share_forward and simple and _same_in_training(circle)
 
 
 def _same_in_training(circle: Circle) -> bool:

@@ -86,7 +86,7 @@ def report_state(circle: Circle, state: TrainState, report: StepReport) -> None:
     """Sizes of queue and buffer, the controller, memory."""
     report.add("select/queue", len(state.queue))
     report.add("replay/size", len(state.replay))
-    if circle.objective.names.get("controller", "none") != "none":
+    if circle.objective.controls:
         for name, value in state.controller.to_json().items():
             report.add(f"control/{name}", float(value))
     report.add("memory/rss_peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,14 @@ def test_what_an_objective_needs_follows_from_its_entries() -> None:
     assert objective(entropy_term="bonus").entropy_gradient
     assert objective(exploration="all_failed").explores
     assert objective(replay="above").replays
+
+
+def test_an_objective_built_by_hand_needs_no_names() -> None:
+    banded = objective(controller={"name": "uec_band", "low": 0.1, "high": 0.2}, replay="above")
+    by_hand = replace(banded, names={})
+    assert by_hand.controls
+    assert not replace(objective(), names={}).controls
+    assert by_hand.keeps_everything
 
 
 @pytest.mark.parametrize(
