@@ -230,8 +230,8 @@ class RewardSection(Section):
 class UpdateSection(Section):
     """AdamW and the cut of a training batch into optimizer steps and micro-batches.
 
-    sequences_per_optimizer_step: about so many; what is no multiple of it is cut into nearly equal parts, as many as
-    is nearest. None: as many as a step has regular rollouts.
+    sequences_per_optimizer_step: a divisor of the regular rollouts of a step. Where fewer or more are kept, they are
+    cut into nearly equal parts, as many as is nearest. None: as many as a step has regular rollouts.
     micro_batch_tokens: prompt tokens (once per prompt) plus completion tokens of one forward and backward.
     max_skipped: the run stops when so many optimizer steps in a row had a loss or gradient that is not finite.
     share_forward: where one optimizer step trains on all rollouts of the step and they fit into one micro-batch, the
@@ -328,8 +328,8 @@ class RunConfig(Section):
         if sequences is not None and unit % sequences:
             raise ValueError(
                 f"update.sequences_per_optimizer_step = {sequences} does not divide the training batch of "
-                f"rollout.prompts_per_step * rollout.completions_per_prompt = {unit}, so the optimizer steps would be "
-                f"of unequal weight; choose a divisor of {unit}"
+                f"rollout.prompts_per_step * rollout.completions_per_prompt = {unit}, so optimizer steps would have "
+                f"another size; choose a divisor of {unit}"
             )
         return self
 

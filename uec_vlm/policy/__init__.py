@@ -1,7 +1,7 @@
 """Station: a model folder and completions in; log-probabilities and exact entropy of the sampled tokens out.
 
 `load.py` opens a checkpoint folder of a supported family, `prefix.py` runs every distinct prompt once, `score.py`
-scores completions against those prompts. Only `forward.py` calls the model.
+scores completions against those prompts. `forward.py` calls the whole model; `lean.py` and `pictures.py` its parts.
 """
 
 from uec_vlm.policy.families import FAMILIES, Family

@@ -51,7 +51,7 @@ class Prompts:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Tokens of one step. Completions are at most so long; extra rollouts are those of `hard` hard prompts."""
+    """Tokens of one step. completions, extra: upper bounds; extra is 0 without exploration."""
 
     prompts: int
     completions: int

@@ -25,7 +25,7 @@ from uec_vlm.dumps import read_dumps
 from uec_vlm.reports import tables
 from uec_vlm.reports.alarms import find_alarms
 from uec_vlm.reports.figures import difficulty_map, figures
-from uec_vlm.reports.packing import Packed, pack
+from uec_vlm.reports.packing import pack
 from uec_vlm.reports.run import Run
 from uec_vlm.reports.statistics import Estimate, estimate
 
@@ -246,4 +246,4 @@ def _environment() -> Environment:
     )
 
 
-__all__ = ["BUDGET", "Packed", "as_json", "render", "render_page", "write_page"]
+__all__ = ["BUDGET", "as_json", "render", "render_page", "write_page"]

@@ -56,10 +56,6 @@ def _line(row: Mapping[str, Any]) -> str:
     )
 
 
-def _accuracies(row: Mapping[str, Any]) -> list[float]:
-    return [count / row["samples"] for count in row["correct"]]
-
-
 def print_comparison(groups: Sequence[Group], console: Console) -> None:
     """Prints a line per configuration, and one per paired difference."""
     for row in run_table(groups).to_dict("records"):

@@ -72,9 +72,9 @@ def exploration(run: Run) -> dict[str, float]:
 
 
 def controls(run: Run) -> pd.DataFrame:
-    """Accuracy with the true picture and with each control, on the same problems; a row per evaluation that has them.
+    """Accuracy with the true picture and with each control, on the same problems; a row per evaluation and control.
 
-    gain: true minus shuffled, with its interval. reliance: true over shuffled; infinite where no shuffled one is right.
+    gain: true minus that control, with its interval. reliance: true over it; infinite where none of its is right.
     """
     rows = []
     for row in run.evaluations:

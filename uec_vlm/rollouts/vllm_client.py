@@ -32,12 +32,10 @@ class WeightsLost(Exception):
 
 @dataclass(frozen=True)
 class ServerFacts:
-    """What a server says of itself. max_model_len: tokens of prompt and completion together."""
+    """What a server says of itself."""
 
     model: str
-    max_model_len: int
     logprobs_mode: str
-    weight_transfer: str | None
 
 
 class VLLMClient:
@@ -70,12 +68,9 @@ class VLLMClient:
         info = await self._call("GET", "/server_info", params={"config_format": "json"})
         try:
             served, settings = models["data"][0], info["vllm_config"]
-            transfer = settings.get("weight_transfer_config")
             return ServerFacts(
                 model=str(served["id"]),
-                max_model_len=int(served["max_model_len"]),
                 logprobs_mode=str(settings["model_config"]["logprobs_mode"]),
-                weight_transfer=str(transfer["backend"]) if transfer else None,
             )
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise self.malformed("/server_info", f"{type(error).__name__}: {error}") from None

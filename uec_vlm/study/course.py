@@ -47,7 +47,7 @@ def course_table(summaries: Sequence[Summary], order: Sequence[str], groups: Map
 def against_table(summaries: Sequence[Summary], order: Sequence[str], reference: str) -> str:
     """Each arm less the reference at every evaluated step, seeds paired: mean@n with its 95 % interval.
 
-    Behind it how many times the reference's gain over the untouched policy that of the arm is, where there is a gain.
+    Behind it the arm's gain over the untouched policy divided by that of the reference, where that has one.
     """
     arms = by_arm(summaries)
     others = [name for name in order if name in arms and name != reference]
