@@ -205,6 +205,11 @@ class RolloutSection(Section):
             raise ValueError("engine = vllm needs a section vllm: give vllm.servers, or vllm.start")
         return self
 
+    @property
+    def outside(self) -> bool:
+        """Whether other processes sample, which are given the weights: the trainer then holds no cache of its own."""
+        return self.engine != "hf"
+
 
 class RewardSection(Section):
     """accuracy_weight * accuracy + format_weight * format + what functions of yours give; each is measured apart.

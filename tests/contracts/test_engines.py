@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -14,13 +14,14 @@ from tests.support.readings import prompts_for
 from tests.support.tiny_models import TEXT_FAMILIES, VISION_FAMILIES
 from tests.support.vllm_real import WHY_NOT, start_settings, vllm_python
 from uec_vlm.batches import collate_completions
-from uec_vlm.config import PromptSection
+from uec_vlm.config import PromptSection, RolloutSection
 from uec_vlm.errors import EngineError
 from uec_vlm.geosynth.asset import starter_folder
 from uec_vlm.policy import Policy, load_policy, prefill, save_untied, score
 from uec_vlm.records import Rollout
 from uec_vlm.rollouts import ENGINES, RolloutEngine, SamplingSettings
 from uec_vlm.rollouts.vllm import VLLMEngine, VLLMSettings
+from uec_vlm.trainer.build import ENGINE_BUILDERS
 from uec_vlm.trainer.engines import picture_encoder
 
 TinyModel = Callable[[str], Path]
@@ -114,6 +115,10 @@ def ids_of(groups: list[list[Rollout]]) -> list[list[list[int]]]:
 
 def test_every_engine_is_tested(name: str) -> None:
     assert set(ENGINES) <= set(BUILDERS)
+
+
+def test_every_engine_can_be_configured(name: str) -> None:
+    assert set(ENGINES) == set(ENGINE_BUILDERS) == set(get_args(RolloutSection.model_fields["engine"].annotation))
 
 
 def test_rollouts_are_prompt_major_and_complete(policy: Policy, name: str) -> None:

@@ -195,7 +195,7 @@ def predict_memory(
     shards = layout.weights and processes > 1
     # A layer that is cut among the processes is gathered whole while it is used.
     gathered = whole // shape.layers if shards else 0
-    samples = config.rollout.engine == "hf"
+    samples = not config.rollout.outside
     return Memory(
         weights=(whole + trained * (kept - width)) // share(layout.weights) + gathered,
         replica=whole if shards and samples else 0,

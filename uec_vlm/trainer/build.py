@@ -7,7 +7,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -108,9 +107,12 @@ def build_circle(
         betas=config.update.betas,
         weight_decay=config.update.weight_decay,
     )
-    outside = config.rollout.engine == "vllm"
     learner = build_learner(
-        launched, bench.policy, optimizer, max_grad_norm=config.update.max_grad_norm, outside=outside
+        launched,
+        bench.policy,
+        optimizer,
+        max_grad_norm=config.update.max_grad_norm,
+        outside=config.rollout.outside,
     )
     if learner.sharded:
         bench.engine.load_weights(learner.replica, version=0)
@@ -237,10 +239,11 @@ def build_renderer(
 
 def build_engine(config: RunConfig, policy: Policy, ranks: Ranks = ALONE) -> RolloutEngine:
     """The rollout engine of the configuration."""
-    if config.rollout.engine == "vllm":
-        return build_vllm(config, policy, model_folder(config.model.path), ranks)
-    engine: Any = ENGINES[config.rollout.engine]()
-    made: RolloutEngine = engine(
+    return ENGINE_BUILDERS[config.rollout.engine](config, policy, ranks)
+
+
+def _build_hf(config: RunConfig, policy: Policy, ranks: Ranks) -> RolloutEngine:
+    made: RolloutEngine = ENGINES["hf"]()(
         policy,
         prefill,
         batch_tokens=config.rollout.batch_tokens,
@@ -248,6 +251,14 @@ def build_engine(config: RunConfig, policy: Policy, ranks: Ranks = ALONE) -> Rol
         graphs=config.rollout.cuda_graphs,
     )
     return made
+
+
+def _build_vllm(config: RunConfig, policy: Policy, ranks: Ranks) -> RolloutEngine:
+    return build_vllm(config, policy, model_folder(config.model.path), ranks)
+
+
+# How each engine of `ENGINES` is bound to a configuration.
+ENGINE_BUILDERS: dict[str, Callable[[RunConfig, Policy, Ranks], RolloutEngine]] = {"hf": _build_hf, "vllm": _build_vllm}
 
 
 def build_judge(config: RunConfig) -> Callable[[Sequence[Rollout]], list[Judged]]:

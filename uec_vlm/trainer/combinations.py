@@ -115,7 +115,7 @@ def _quantization(config: RunConfig, engine: Engine) -> str | None:
             "weights as if they were numbers. Use one process or configs/accelerate/ddp.yaml (each process then "
             "holds the quantized model whole), or set model.quantization = null."
         )
-    if config.rollout.engine != "hf":
+    if config.rollout.outside:
         return (
             f"model.quantization = {chosen} with rollout.engine = {config.rollout.engine}: a server samples with "
             "other weights than the four-bit ones that are trained over. Set rollout.engine = hf, or "
