@@ -94,7 +94,7 @@ def build_circle(
     """
     launched = launched or launch(config.model.device)
     accelerator = launched.accelerator
-    refuse_combination(config, launched.engine)
+    refuse_combination(config, launched.parallelism)
     objective = build_objective(config.objective)
     sources = _sources(config)  # before the model: a wrong path is told in a second, not after a minute of loading
     bench = build_bench(config, device=accelerator.device, checkpoint=checkpoint, ranks=launched.ranks)

@@ -1,4 +1,4 @@
-"""Which engine goes with which settings. What does not is refused before the model is loaded, with the reason."""
+"""Which parallelism goes with which settings. What does not is refused before the model is loaded, with the reason."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOST_IN_BFLOAT16 = 1e-4
 
 
 @dataclass(frozen=True)
-class Engine:
+class Parallelism:
     """What accelerate runs. precision: its mixed_precision ("no", "bf16", "fp16", "fp8"). world: processes."""
 
     kind: Kind
@@ -29,33 +29,33 @@ class Engine:
         return self.precision == "bf16" and self.kind in ("zero2", "zero3", "fsdp2")
 
 
-_ALONE = Engine("one", "no", 1)
+_ALONE = Parallelism("one", "no", 1)
 
 
-def refuse_combination(config: RunConfig, engine: Engine) -> None:
-    """ConfigError with the reason and the remedy for settings that the engine cannot train with."""
-    _refuse(check(config, engine) for check in (_precision, _lost_updates, _quantization))
+def refuse_combination(config: RunConfig, parallelism: Parallelism) -> None:
+    """ConfigError with the reason and the remedy for settings that cannot be trained with under it."""
+    _refuse(check(config, parallelism) for check in (_precision, _lost_updates, _quantization))
 
 
-def _precision(config: RunConfig, engine: Engine) -> str | None:
-    dtype, kind = config.model.dtype, engine.kind
-    if engine.precision not in ("no", "bf16"):
+def _precision(config: RunConfig, parallelism: Parallelism) -> str | None:
+    dtype, kind = config.model.dtype, parallelism.kind
+    if parallelism.precision not in ("no", "bf16"):
         return (
-            f"mixed_precision = {engine.precision}: the loop trains in float32 or bfloat16, since scores in a smaller "
-            "range overflow. Set mixed_precision: bf16 in the accelerate file."
+            f"mixed_precision = {parallelism.precision}: the loop trains in float32 or bfloat16, since scores in a "
+            "smaller range overflow. Set mixed_precision: bf16 in the accelerate file."
         )
-    if engine.precision == "bf16" and kind in ("one", "ddp"):
+    if parallelism.precision == "bf16" and kind in ("one", "ddp"):
         return (
             f"mixed_precision = bf16 with {'one process' if kind == 'one' else 'DDP'}: training would compute in other "
             'numbers than sampling. Set mixed_precision: "no", and model.dtype = bfloat16 with an adapter, or shard '
             "with configs/accelerate/zero2.yaml."
         )
-    if engine.precision == "bf16" and dtype != "bfloat16":
+    if parallelism.precision == "bf16" and dtype != "bfloat16":
         return (
-            f"mixed_precision = bf16 with model.dtype = {dtype}: the engine would turn the weights into bfloat16 while "
+            f"mixed_precision = bf16 with model.dtype = {dtype}: the weights would be turned into bfloat16, while "
             "the configuration says otherwise. Set model.dtype = bfloat16 (float32 weights are kept for the optimizer)."
         )
-    if engine.precision == "no" and dtype == "bfloat16" and kind in ("zero2", "zero3", "fsdp2"):
+    if parallelism.precision == "no" and dtype == "bfloat16" and kind in ("zero2", "zero3", "fsdp2"):
         return (
             f"model.dtype = bfloat16 with mixed_precision = no under {kind}: no float32 weights would be kept for the "
             "optimizer. Set mixed_precision: bf16 in the accelerate file."
@@ -83,8 +83,8 @@ def _refuse(reasons: Iterable[str | None]) -> None:
             raise ConfigError(reason)
 
 
-def _lost_updates(config: RunConfig, engine: Engine) -> str | None:
-    return _lost(config.model, engine, "update.learning_rate", config.update.learning_rate)
+def _lost_updates(config: RunConfig, parallelism: Parallelism) -> str | None:
+    return _lost(config.model, parallelism, "update.learning_rate", config.update.learning_rate)
 
 
 def needs_float32_behind(model: ModelSection, rate: float) -> bool:
@@ -92,8 +92,8 @@ def needs_float32_behind(model: ModelSection, rate: float) -> bool:
     return model.lora is None and model.dtype == "bfloat16" and rate < _LOST_IN_BFLOAT16
 
 
-def _lost(model: ModelSection, engine: Engine, key: str, rate: float) -> str | None:
-    if needs_float32_behind(model, rate) and not engine.keeps_float32:
+def _lost(model: ModelSection, parallelism: Parallelism, key: str, rate: float) -> str | None:
+    if needs_float32_behind(model, rate) and not parallelism.keeps_float32:
         return (
             f"model.dtype = bfloat16 with {key} = {rate}: without float32 weights behind them most "
             "updates are smaller than the last place of a weight and would be lost. Shard with "
@@ -103,15 +103,15 @@ def _lost(model: ModelSection, engine: Engine, key: str, rate: float) -> str | N
     return None
 
 
-def _quantization(config: RunConfig, engine: Engine) -> str | None:
+def _quantization(config: RunConfig, parallelism: Parallelism) -> str | None:
     chosen = config.model.quantization
     if chosen is None:
         return None
     if (missing := _no_bitsandbytes(config.model)) is not None:
         return missing
-    if engine.kind not in ("one", "ddp"):
+    if parallelism.kind not in ("one", "ddp"):
         return (
-            f"model.quantization = {chosen} under {engine.kind}: the engine would cut or convert packed four-bit "
+            f"model.quantization = {chosen} under {parallelism.kind}: it would cut or convert packed four-bit "
             "weights as if they were numbers. Use one process or configs/accelerate/ddp.yaml (each process then "
             "holds the quantized model whole), or set model.quantization = null."
         )

@@ -12,7 +12,7 @@ import torch
 _CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 
 
-def prepare() -> None:
+def prepare_cublas() -> None:
     """Tell cuBLAS, before it is first used, to give its products the workspace with which they are repeatable."""
     os.environ.setdefault(_CUBLAS, ":4096:8")
 

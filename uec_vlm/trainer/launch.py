@@ -15,8 +15,8 @@ from torch import nn
 
 from uec_vlm.errors import ConfigError
 from uec_vlm.policy import Policy
-from uec_vlm.trainer.combinations import Engine
-from uec_vlm.trainer.fixed_order import prepare
+from uec_vlm.trainer.combinations import Parallelism
+from uec_vlm.trainer.fixed_order import prepare_cublas
 from uec_vlm.trainer.learner import Kind, Learner, Root, ZeroLearner
 from uec_vlm.trainer.ranks import Ranks
 
@@ -26,20 +26,20 @@ _PATIENCE = timedelta(hours=12)
 
 @dataclass(frozen=True)
 class Launched:
-    """This process as `accelerate launch` (or a plain python) started it: the engine it asked for, the ranks."""
+    """This process as `accelerate launch` (or a plain python) started it: the parallelism it asked for, the ranks."""
 
     accelerator: Accelerator
     ranks: Ranks
 
     @property
-    def engine(self) -> Engine:
+    def parallelism(self) -> Parallelism:
         """What accelerate runs."""
-        return Engine(kind_of(self.accelerator), str(self.accelerator.mixed_precision), self.ranks.world)
+        return Parallelism(kind_of(self.accelerator), str(self.accelerator.mixed_precision), self.ranks.world)
 
 
 def launch(device: str) -> Launched:
     """Joins the other processes of the run, if there are any. device: as configured. ConfigError as below."""
-    prepare()
+    prepare_cublas()
     accelerator = start_accelerator(device)
     kind_of(accelerator)
     return Launched(accelerator, ranks_of(accelerator))
@@ -96,7 +96,7 @@ def ranks_of(accelerator: Accelerator) -> Ranks:
 
 
 def kind_of(accelerator: Accelerator) -> Kind:
-    """Which engine accelerate runs. ConfigError for one that the loop does not know."""
+    """Which parallelism accelerate runs. ConfigError for one that the loop does not know."""
     got = accelerator.distributed_type
     if got == DistributedType.NO:
         return "one"

@@ -14,7 +14,7 @@ from uec_vlm.batches import cut_for_ranks, cut_rollouts
 from uec_vlm.config import SftConfig, merge, parse_config
 from uec_vlm.errors import ConfigError
 from uec_vlm.records import Prompt, Rollout, Sample
-from uec_vlm.trainer.combinations import Engine, refuse_combination, refuse_sft_combination
+from uec_vlm.trainer.combinations import Parallelism, refuse_combination, refuse_sft_combination
 from uec_vlm.trainer.ranks import Ranks
 
 SLOW: dict[str, Any] = {"update": {"learning_rate": 1e-6}}
@@ -66,25 +66,25 @@ def test_shares_are_strided_and_come_back_in_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("engine", "above", "reason"),
+    ("parallelism", "above", "reason"),
     [
-        (Engine("zero2", "fp16", 2), {}, "float32 or bfloat16"),
-        (Engine("one", "bf16", 1), {"model": {"dtype": "bfloat16"}}, "other numbers than sampling"),
-        (Engine("ddp", "bf16", 2), {"model": {"dtype": "bfloat16"}}, "other numbers than sampling"),
-        (Engine("zero3", "bf16", 2), {}, "would turn the weights into bfloat16"),
-        (Engine("fsdp2", "no", 2), {"model": {"dtype": "bfloat16"}}, "no float32 weights"),
-        (Engine("ddp", "no", 2), {"model": {"dtype": "bfloat16"}, **SLOW}, "would be lost"),
-        (Engine("zero2", "no", 2), FOUR_BITS, "under zero2: the engine would cut or convert packed four-bit weights"),
-        (Engine("zero3", "no", 2), FOUR_BITS, "under zero3: the engine would cut or convert packed four-bit weights"),
-        (Engine("fsdp2", "no", 2), FOUR_BITS, "under fsdp2: the engine would cut or convert packed four-bit weights"),
-        (Engine("one", "no", 1), {**FOUR_BITS, "rollout": SERVED}, "a server samples with other weights"),
+        (Parallelism("zero2", "fp16", 2), {}, "float32 or bfloat16"),
+        (Parallelism("one", "bf16", 1), {"model": {"dtype": "bfloat16"}}, "other numbers than sampling"),
+        (Parallelism("ddp", "bf16", 2), {"model": {"dtype": "bfloat16"}}, "other numbers than sampling"),
+        (Parallelism("zero3", "bf16", 2), {}, "weights would be turned into bfloat16"),
+        (Parallelism("fsdp2", "no", 2), {"model": {"dtype": "bfloat16"}}, "no float32 weights"),
+        (Parallelism("ddp", "no", 2), {"model": {"dtype": "bfloat16"}, **SLOW}, "would be lost"),
+        (Parallelism("zero2", "no", 2), FOUR_BITS, "under zero2: it would cut or convert packed four-bit weights"),
+        (Parallelism("zero3", "no", 2), FOUR_BITS, "under zero3: it would cut or convert packed four-bit weights"),
+        (Parallelism("fsdp2", "no", 2), FOUR_BITS, "under fsdp2: it would cut or convert packed four-bit weights"),
+        (Parallelism("one", "no", 1), {**FOUR_BITS, "rollout": SERVED}, "a server samples with other weights"),
     ],
 )
-def test_what_an_engine_cannot_train_with_is_refused_with_the_reason(
-    engine: Engine, above: dict[str, Any], reason: str
+def test_what_a_parallelism_cannot_train_with_is_refused_with_the_reason(
+    parallelism: Parallelism, above: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(ConfigError, match=reason):
-        refuse_combination(tiny_config("model", **above), engine)
+        refuse_combination(tiny_config("model", **above), parallelism)
 
 
 def test_supervised_training_does_not_lose_its_updates_either() -> None:
@@ -106,20 +106,20 @@ def test_supervised_training_has_no_keys_that_it_would_not_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("engine", "above"),
+    ("parallelism", "above"),
     [
-        (Engine("one", "no", 1), {}),
-        (Engine("ddp", "no", 4), {"model": {"dtype": "bfloat16", "lora": {"rank": 4}}, **SLOW}),
-        (Engine("zero2", "bf16", 4), {"model": {"dtype": "bfloat16"}, **SLOW}),
-        (Engine("fsdp2", "bf16", 4), {"model": {"dtype": "bfloat16"}, **SLOW}),
-        (Engine("zero3", "no", 4), SLOW),
-        (Engine("one", "no", 1), FOUR_BITS),
-        (Engine("ddp", "no", 4), FOUR_BITS),
-        (Engine("zero3", "no", 4), {"model": {"reference": "offloaded"}, **SLOW}),
+        (Parallelism("one", "no", 1), {}),
+        (Parallelism("ddp", "no", 4), {"model": {"dtype": "bfloat16", "lora": {"rank": 4}}, **SLOW}),
+        (Parallelism("zero2", "bf16", 4), {"model": {"dtype": "bfloat16"}, **SLOW}),
+        (Parallelism("fsdp2", "bf16", 4), {"model": {"dtype": "bfloat16"}, **SLOW}),
+        (Parallelism("zero3", "no", 4), SLOW),
+        (Parallelism("one", "no", 1), FOUR_BITS),
+        (Parallelism("ddp", "no", 4), FOUR_BITS),
+        (Parallelism("zero3", "no", 4), {"model": {"reference": "offloaded"}, **SLOW}),
     ],
 )  # fmt: skip
-def test_what_an_engine_can_train_with_passes(engine: Engine, above: dict[str, Any]) -> None:
-    refuse_combination(tiny_config("model", **above), engine)
+def test_what_a_parallelism_can_train_with_passes(parallelism: Parallelism, above: dict[str, Any]) -> None:
+    refuse_combination(tiny_config("model", **above), parallelism)
 
 
 def test_four_bits_without_their_library_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +128,7 @@ def test_four_bits_without_their_library_are_refused(monkeypatch: pytest.MonkeyP
         importlib.util, "find_spec", lambda name, *rest: None if name == "bitsandbytes" else find(name, *rest)
     )
     with pytest.raises(ConfigError, match=r"needs bitsandbytes, which is not installed.*uec-vlm\[qlora\]"):
-        refuse_combination(tiny_config("model", **FOUR_BITS), Engine("one", "no", 1))
+        refuse_combination(tiny_config("model", **FOUR_BITS), Parallelism("one", "no", 1))
 
 
 @pytest.mark.parametrize(
