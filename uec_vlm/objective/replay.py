@@ -85,13 +85,15 @@ def push(
     return ReplayBuffer(fresh.trajectories[max(len(fresh) - capacity, 0) :])
 
 
-def due(step: int, settings: ReplaySettings, *, scale: float = 1.0) -> bool:
-    """Whether a replay follows the update of this step (steps count from 0: every = 5 is due in steps 4, 9, 14 ...).
+def due(owed: float, settings: ReplaySettings, *, scale: float = 1.0) -> tuple[bool, float]:
+    """Whether a replay follows the update of this step, and what part of the next one is owed after it.
 
+    owed: in [0, 1), as the step before returned it, at first 0: with every = 5 the fifth step replays, the tenth ...
     scale: times the frequency (the controller's); 0 is never, and more than once a step is once a step.
     """
-    rate = scale / settings.every
-    return int((step + 1) * rate + 1e-9) > int(step * rate + 1e-9)
+    owed += min(scale / settings.every, 1.0)
+    follows = owed > 1.0 - 1e-9
+    return follows, max(owed - 1.0, 0.0) if follows else owed
 
 
 def draw(

@@ -54,7 +54,10 @@ def above(
     threshold: Finite = 0.0,
     truncated_answers: Truncated = "drop_positive",
 ) -> Bool[Tensor, " G"]:
-    """A > threshold: successes only. truncated_answers: as in `everything`."""
+    """A > threshold: successes only, where the reward is accuracy alone. truncated_answers: as in `everything`.
+
+    Where the reward holds more, the best of wrong answers have A > 0 too; `correct` leaves them out.
+    """
     return _without_truncated(advantages > threshold, advantages, truncated, truncated_answers)
 
 

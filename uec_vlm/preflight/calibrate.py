@@ -112,10 +112,11 @@ def replayed_trajectories(config: RunConfig, admitted: float) -> float:
     lives = [settings.max_reuse * settings.every] if settings.max_reuse is not None else []
     lives += [settings.max_age] if settings.max_age is not None else []
     most = min([float(capacity), *(admitted * steps for steps in lives)])
-    held = total = 0.0
-    for step in range(config.run.steps):
+    held = total = owed = 0.0
+    for _ in range(config.run.steps):
         held = min(most, held + admitted)
-        if due(step, settings):
+        follows, owed = due(owed, settings)
+        if follows:
             total += held if held >= capacity else take_batches(int(held), unit)
     return total
 

@@ -10,7 +10,7 @@ from uec_vlm.batches.mixture import Mixture
 from uec_vlm.config import RunConfig, load_config
 from uec_vlm.errors import UecError
 from uec_vlm.policy import Reader, load_reader
-from uec_vlm.preflight import data_checks, machine_checks, model_checks
+from uec_vlm.preflight import data_checks, machine_checks, model_checks, objective_checks
 from uec_vlm.preflight.data_checks import Reading, read_split
 from uec_vlm.preflight.findings import CHECKS, Examination, Finding
 from uec_vlm.preflight.memory import shape_of, state_bytes, trainable_weights
@@ -56,6 +56,7 @@ def examine(path: str | Path, overrides: Sequence[str] = (), options: Options | 
     found += refused
     if any(finding.level == "error" for finding in refused):  # it will not begin, so no engine need be tried
         return _sorted(found)
+    found += objective_checks.objective(config)
     found += machine_checks.ranks(config, options.processes)
     try:
         reader = load_reader(

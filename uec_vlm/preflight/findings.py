@@ -29,6 +29,7 @@ class Finding:
 
 CHECKS: dict[str, str] = {
     "configuration": "the file parses, its objective and its reward functions bind",
+    "objective": "its parts have an effect together, and the rewards do not make it keep wrong answers",
     "model": "the folder is a family that trains here, and its weight files are whole",
     "chat template": "it opens the answer's turn, and the token that closes a turn ends a completion",
     "special tokens": "picture and padding tokens are those of the configuration, and all ids have an embedding",

@@ -150,7 +150,16 @@ def build_evaluation(config: RunConfig, split: str) -> tuple[Bench, HeldOut]:
 
 def first_state() -> TrainState:
     """The state before the first step."""
-    return TrainState(0, 0, 0, (), ReplayBuffer(), ControllerState(), PromptHistory(in_vain={}))
+    return TrainState(
+        step=0,
+        drawn=0,
+        optimizer_steps=0,
+        queue=(),
+        replay=ReplayBuffer(),
+        replay_owed=0.0,
+        controller=ControllerState(),
+        history=PromptHistory(in_vain={}),
+    )
 
 
 def model_folder(path: str) -> str:

@@ -99,7 +99,11 @@ def _waited(trajectory: Trajectory, state: TrainState) -> bool:
 def _replay(circle: Circle, state: TrainState, report: StepReport) -> tuple[TrainState, tuple[Replayed, ...]]:
     """The stabilizer: at intervals, one more update on trajectories of high advantage; returns them too."""
     settings = circle.objective.replay_settings
-    if not circle.objective.replays or not due(state.step - 1, settings, scale=state.controller.replay_scale):
+    if not circle.objective.replays:
+        return state, ()
+    follows, owed = due(state.replay_owed, settings, scale=state.controller.replay_scale)
+    state = replace(state, replay_owed=owed)
+    if not follows:
         return state, ()
     unit = circle.settings.prompts * circle.settings.completions
     generator = generator_for(circle.settings.seed, "replay", state.step)

@@ -22,8 +22,8 @@ from uec_vlm.objective import ControllerState, PromptHistory, ReplayBuffer
 from uec_vlm.records import Prompt, Sample, Trajectory
 from uec_vlm.trainer.trajectories import read_trajectories, write_trajectories
 
-FORMAT = 2
-"""Of the folder `state/`. 1 (moments by number, trajectories as JSON, no hashes) is no longer read."""
+FORMAT = 3
+"""Of the folder `state/`. 1 (moments by number, no hashes) and 2 (without `replay_owed`) are no longer read."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class TrainState:
     """Everything but weights and optimizer moments.
 
     step: steps done. drawn: samples drawn so far. optimizer_steps: calls of the optimizer so far.
-    queue: kept trajectories that wait for a full batch, oldest first.
+    queue: kept trajectories that wait for a full batch, oldest first. replay_owed: the part of the next replay that
+    is owed, in [0, 1).
     """
 
     step: int
@@ -39,6 +40,7 @@ class TrainState:
     optimizer_steps: int
     queue: tuple[Trajectory, ...]
     replay: ReplayBuffer
+    replay_owed: float
     controller: ControllerState
     history: PromptHistory
 
@@ -70,6 +72,7 @@ def save_checkpoint(
         counters = {"step": state.step, "drawn": state.drawn, "optimizer_steps": state.optimizer_steps}
         kept = {
             **counters,
+            "replay_owed": state.replay_owed,
             "inputs": dict(inputs or {}),
             "controller": state.controller.to_json(),
             "history": dict(state.history.in_vain),
@@ -94,6 +97,7 @@ def load_checkpoint(folder: Path, *, render: Callable[[Sample], Prompt]) -> tupl
         optimizer_steps=stored["optimizer_steps"],
         queue=tuple(t for place, t in places if place == "queue"),
         replay=ReplayBuffer(tuple(t for place, t in places if place == "replay")),
+        replay_owed=stored["replay_owed"],
         controller=ControllerState.from_json(stored["controller"]),
         history=PromptHistory({name: (vain, last) for name, (vain, last) in stored["history"].items()}),
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
@@ -69,12 +72,35 @@ def test_capacity(size: float, unit: int, capacity: int) -> None:
     assert capacity_of(unit=unit, settings=ReplaySettings(size=size)) == capacity
 
 
+def replay_steps(scales: Sequence[float], settings: ReplaySettings = FREE) -> list[int]:
+    """The steps with a replay, the controller's scale of every step given."""
+    owed, steps = 0.0, []
+    for step, scale in enumerate(scales):
+        follows, owed = due(owed, settings, scale=scale)
+        assert 0.0 <= owed < 1.0
+        steps += [step] if follows else []
+    return steps
+
+
+@pytest.mark.parametrize("every", [1, 3, 7, 49, 300])
+def test_a_constant_interval_does_not_drift(every: int) -> None:
+    steps = replay_steps([1.0] * 3000, replace(FREE, every=every))
+    assert steps == list(range(every - 1, 3000, every))
+
+
+def test_a_scale_that_drifts_moves_no_replay_by_more_than_the_interval() -> None:
+    falling = [1.42 - 0.24 * step / 50 for step in range(50)]
+    steps = replay_steps([1.0] * 200 + falling)
+    assert max(after - before for before, after in pairwise(steps)) <= 5
+    assert len(steps) == 40 + int(sum(falling) / 5)
+
+
 def test_due_every_five_steps() -> None:
-    assert [step for step in range(20) if due(step, FREE)] == [4, 9, 14, 19]
+    assert replay_steps([1.0] * 20) == [4, 9, 14, 19]
 
 
 def test_the_scale_changes_the_frequency() -> None:
-    count = lambda scale: sum(due(step, FREE, scale=scale) for step in range(100))  # noqa: E731
+    count = lambda scale: len(replay_steps([scale] * 100))  # noqa: E731
     assert [count(scale) for scale in (0.0, 0.5, 1.0, 2.5, 5.0, 50.0)] == [0, 10, 20, 50, 100, 100]
 
 

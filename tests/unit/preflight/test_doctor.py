@@ -52,6 +52,24 @@ def test_the_quickstart_is_healthy(tmp_path: Path) -> None:
     assert all(finding["level"] == "ok" for finding in told["findings"])
 
 
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["algorithm=kl_cov"], "the gradient of the penalty is 0"),
+        (["algorithm=kl_cov", "update.sequences_per_optimizer_step=2"], None),
+        (["algorithm=uec", "reward.format_weight=0.1"], "of extra rollouts that are all wrong"),
+        (["algorithm=uec", "reward.format_weight=0.1", "objective.retention.extra=correct"], None),
+        (["algorithm=grpo", "reward.format_weight=0.1"], None),
+    ],
+)
+def test_parts_of_the_objective_that_defeat_each_other_are_told(
+    model: Path, tmp_path: Path, overrides: list[str], said: str | None
+) -> None:
+    told = [f for f in found(healthy(tmp_path, model), *overrides) if f.check == "objective"]
+    assert len(told) == (said is not None)
+    assert all(f.level == "warning" and said in f.said and f.remedy for f in told if said)
+
+
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_moe"])
 def test_a_healthy_configuration_of_files_passes(tiny_model: TinyModel, family: str, tmp_path: Path) -> None:
     plain = {split: [row(f"{split}{n}", images=[], problem=f"Find {split}{n}.") for n in range(3)] for split in SPLITS}
