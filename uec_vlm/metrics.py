@@ -86,11 +86,17 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("select/refills", "draws", "sum", "Additional draws of prompts made by dynamic sampling."),
     Metric("replay/size", "trajectories", "last", "Trajectories in the replay buffer."),
     Metric("replay/age", "steps", "mean", "Steps since the replayed trajectories were sampled."),
+    Metric("replay/realised_dh", "nats/token", "sum", "The replay's part of `update/realised_dh`."),
     Metric("replay/entropy", "nats/token", "mean", "Exact entropy of the replayed trajectories, before the replay."),
     Metric("update/optimizer_steps", "steps", "sum", "Calls of the optimizer in this step; 0 if there was no update."),
-    Metric("update/trajectories", "trajectories", "sum", "Trajectories trained on in this step, all sources."),
+    Metric(
+        "update/trajectories",
+        "trajectories",
+        "sum",
+        "Trajectories trained on in this step, all sources; once for all epochs.",
+    ),
     Metric("update/trajectories_*", "trajectories", "sum", "Trajectories of this source trained on in this step."),
-    Metric("update/tokens", "tokens", "sum", "Completion tokens trained on in this step."),
+    Metric("update/tokens", "tokens", "sum", "Completion tokens trained on in this step; once for all epochs."),
     Metric("update/prompt_tokens", "tokens", "sum", "Prompt tokens of the trajectories trained on, once per problem."),
     Metric("update/loss", "loss", "mean", "Loss over the optimizer steps of this step."),
     Metric("update/grad_norm", "norm", "mean", "Gradient norm before clipping."),
@@ -108,7 +114,10 @@ CATALOGUE: tuple[Metric, ...] = (
         "update/predicted_dh_*", "nats/token", "mean", "Predicted change of entropy by source, per unit of step size."
     ),
     Metric(
-        "update/realised_dh", "nats/token", "last", "Change of exact entropy over the update, on the same rollouts."
+        "update/realised_dh",
+        "nats/token",
+        "sum",
+        "Change of exact entropy over the updates of a step, replay included, on the same rollouts.",
     ),
     Metric("objective/*", "see docs", "mean", "Measurements that the configured loss names (clip shares, KL, ratio)."),
     Metric("control/*", "see docs", "last", "State of the entropy controller after this step."),

@@ -37,6 +37,8 @@ def test_groups_without_a_difference_change_nothing(right: bool, tiny_model: Tin
     assert all(row["explore/hard_prompts"] == (0 if right else 4) for row in rows)
     assert all(row["explore/solved"] == 0 for row in rows)
     assert all(row["explore/tokens"] == 0 for row in rows) is right
+    assert all(row["update/trajectories"] == row["update/tokens"] == 0 for row in rows)
+    assert not any("update/realised_dh" in row for row in rows), "nothing was moved"
     assert all(torch.equal(value, before[name]) for name, value in circle.policy.model.state_dict().items())
 
 
@@ -48,8 +50,8 @@ def test_only_extra_rollouts_can_teach_when_every_prompt_is_hard(tiny_model: Tin
     rows = _rows(circle, steps=3)
     assert sum(row["select/kept_extra"] for row in rows) > 0
     assert sum(row["select/kept_regular"] for row in rows) == 0
-    assert sum(row.get("update/trajectories_extra", 0) for row in rows) > 0
-    assert sum(row.get("update/trajectories_regular", 0) for row in rows) == 0
+    assert sum(row["update/trajectories_extra"] for row in rows) > 0
+    assert sum(row["update/trajectories_regular"] for row in rows) == 0
 
 
 def test_the_cap_on_extra_rollouts_holds(tiny_model: TinyModel) -> None:
@@ -145,6 +147,19 @@ def test_staleness_in_nats_is_logged_by_source(tiny_model: TinyModel) -> None:
     assert replays
     assert all(value > 1e-3 for value in replays)
     assert 0.0 <= first["update/staleness_nats_regular"] < min(replays)
+
+
+def test_what_a_replay_moves_the_entropy_by_is_a_part_of_what_all_updates_do(tiny_model: TinyModel) -> None:
+    section = {"accumulate": False, "replay": {"every": 2}}
+    circle = tiny_circle(tiny_model("qwen2_5_vl"), objective=section, log={"realised_dh_every": 1})
+    rows = _rows(circle, steps=4)
+    replayed = [row for row in rows if row["update/trajectories_replay"]]
+    assert replayed
+    assert all(abs(row["replay/realised_dh"]) > 0 for row in replayed)
+    both = [row for row in replayed if row["update/trajectories"] > row["update/trajectories_replay"]]
+    assert both
+    assert all(row["replay/realised_dh"] != row["update/realised_dh"] for row in both)
+    assert all("replay/realised_dh" not in row for row in rows if not row["update/trajectories_replay"])
 
 
 def test_extra_rollouts_are_hotter_and_weighted(tiny_model: TinyModel) -> None:

@@ -103,7 +103,7 @@ def test_a_checkpoint_of_the_former_format_is_refused_by_its_number(half: Path) 
     (half / "checkpoints" / "step_3" / "state" / "state.json").write_text('{"step": 3}')
     result = _train(half, "--resume")
     assert result.exit_code == 2
-    assert "written in format 1, this version reads format 2" in result.output
+    assert "written in format 1, this version reads format 3" in result.output
 
 
 @contextmanager
@@ -162,6 +162,7 @@ def test_losses_that_are_not_finite_are_skipped_and_end_the_run_at_last(tmp_path
     rows = read_run(folder).metrics()
     assert sum(row.get("update/skipped", 0) for row in rows) >= 3
     assert sum(row.get("update/optimizer_steps", 0) for row in rows) == 0
+    assert sum(row["update/trajectories"] + row["replay/size"] for row in rows if row["step"] > 0) == 0
     newest = max((folder / "checkpoints").iterdir(), key=lambda path: int(path.name.removeprefix("step_")))
     assert fault_of(newest) is None
 

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from jaxtyping import Bool, Float
+from pydantic import Field
 from torch import Tensor
 
 from uec_vlm.objective.context import StepContext, top_share
 from uec_vlm.objective.control import ControllerState
 from uec_vlm.objective.policy_losses import PolicyLoss
-from uec_vlm.objective.ranges import Fraction, FractionOrZero, NonNegative, Positive
+from uec_vlm.objective.ranges import Fraction, FractionOrZero, NonNegative
 from uec_vlm.records import TokenScores
+
+AboveOne = Annotated[float, Field(gt=1.0)]
 
 
 @dataclass(frozen=True)
@@ -78,11 +82,11 @@ def entropy_advantage(
     mask: Bool[Tensor, "B T"],
     *,
     alpha: NonNegative = 0.4,
-    kappa: Positive = 2.0,
+    kappa: AboveOne = 2.0,
 ) -> EntropyTerm:
     """A' = A + min(alpha stopgrad(H), |A| / kappa) (arXiv 2506.14758).
 
-    With kappa > 1 the sign of A never flips, and A' = 0 where A = 0.
+    The sign of A never flips, since kappa > 1, and A' = 0 where A = 0.
     alpha: advantage per nat. kappa: the bonus is at most |A| / kappa.
     """
     shaped = torch.minimum(alpha * scores.entropy.detach(), advantages.abs() / kappa)

@@ -180,15 +180,16 @@ def group_trajectories(
 def refresh(trajectory: Trajectory, old_logprobs: Float[Tensor, " T"], *, objective: Objective) -> Trajectory:
     """The trajectory against the policy of now: old log-probabilities recomputed at the training temperature.
 
-    For what waited in the queue, and for replay, where the mode is "recomputed". A truncated importance weight is taken
-    anew against what sampled the tokens; in the other modes the weights are ones, or 0 where they are masked.
+    For what waited in the queue, and for replay, where the mode there is "recomputed". The trajectory's own mode of
+    `importance_weights` stays: a truncated weight is taken anew against what sampled the tokens, and with "behaviour"
+    the ratio is still taken against that; recomputed without a weight, rare completions would count too often.
     """
     rollout = trajectory.judged.rollout
     mode = objective.old_logprobs.regular if rollout.source == "regular" else objective.old_logprobs.extra
     old, weights = importance_weights(
         old_logprobs,
         rollout.behaviour_logprobs,
-        mode="truncated" if mode == "truncated" else "recomputed",
+        mode=mode,
         **objective.old_logprobs.limits,
     )
     return replace(trajectory, old_logprobs=old, importance_weights=weights)

@@ -82,7 +82,19 @@ def start_accelerator(device: str) -> Accelerator:
             f"{os.environ['WORLD_SIZE']} processes were started and accelerate sees {accelerator.num_processes}: each "
             "would train alone. Start them with accelerate launch or torchrun, and a file of configs/accelerate/."
         )
+    _refuse_accumulation(accelerator)
     return accelerator
+
+
+def _refuse_accumulation(accelerator: Accelerator) -> None:
+    """Accelerate divides every gradient by it; DeepSpeed's own is set to 1 (`_set_deepspeed`)."""
+    times = accelerator.gradient_accumulation_steps
+    if times != 1 and accelerator.distributed_type != DistributedType.DEEPSPEED:
+        raise ConfigError(
+            f"gradient_accumulation_steps = {times} for accelerate: the loop accumulates gradients by itself, over the "
+            "micro-batches of an optimizer step, and they would be divided once more. Leave it away (and unset "
+            "ACCELERATE_GRADIENT_ACCUMULATION_STEPS); update.micro_batch_tokens is what bounds the memory."
+        )
 
 
 def ranks_of(accelerator: Accelerator) -> Ranks:

@@ -16,12 +16,12 @@ from uec_vlm.trainer.circle import Circle
 from uec_vlm.trainer.collect import Chosen, choose_extra, choose_regular, explore, sample_regular
 from uec_vlm.trainer.dump import Replayed, dump_rows
 from uec_vlm.trainer.forward_kept import KeptForward
-from uec_vlm.trainer.observe import observe_regular, realised_dh, report_state
+from uec_vlm.trainer.observe import observe_regular, probe_entropy, realised_dh, report_state
 from uec_vlm.trainer.scoring import SequenceScores
 from uec_vlm.trainer.seeds import generator_for, set_global_generators
 from uec_vlm.trainer.state import TrainState
 from uec_vlm.trainer.timing import timed
-from uec_vlm.trainer.update import Work, refreshed, update
+from uec_vlm.trainer.update import Work, refreshed, report_no_update, update
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ def train(circle: Circle, state: TrainState, *, last_step: int) -> Iterator[Turn
     while state.step < last_step:
         step, report = state.step + 1, StepReport()
         started, worked = time.perf_counter(), time.process_time()
+        report_no_update(report)
         set_global_generators(circle.settings.seed, "step", step)
         groups, trainable, drawn = sample_regular(circle, drawn=state.drawn, step=step, report=report)
         scores, entropy, forward = observe_regular(circle, groups, report)
@@ -58,12 +59,17 @@ def train(circle: Circle, state: TrainState, *, last_step: int) -> Iterator[Turn
         explored = choose_extra(circle, extra, regular, step=step, report=report)
         queue = (*state.queue, *(t for group in (*regular, *explored) for t in group.kept.values()))
         state = replace(state, step=step, drawn=drawn, queue=queue, controller=controller, history=history)
-        before = state.optimizer_steps
-        state, replayed = _replay(circle, _train_queue(circle, state, report, forward), report)
+        before, probe = state.optimizer_steps, probe_entropy(circle, groups, scores, step=step)
+        state = _train_queue(circle, state, report, forward)
+        trained = state.optimizer_steps
+        if trained > before:
+            probe = realised_dh(circle, probe, report, "update/realised_dh")
+        state, replayed = _replay(circle, state, report)
+        if state.optimizer_steps > trained:
+            realised_dh(circle, probe, report, "update/realised_dh", "replay/realised_dh")
         report.add("update/optimizer_steps", state.optimizer_steps - before)
         with timed(report, "sync"):
             circle.refill_engine(state.optimizer_steps)
-        realised_dh(circle, groups, scores, step=step, report=report)
         report_state(circle, state, report)
         report.add("time/step", time.perf_counter() - started)
         report.add("time/cpu", time.process_time() - worked)
@@ -84,8 +90,9 @@ def _train_queue(circle: Circle, state: TrainState, report: StepReport, forward:
     with timed(report, "update"):
         work = Work(batch, "train", state.step, state.optimizer_steps, state.controller, forward)
         done = update(circle, work, report)
+    trained = batch if done else []
     replay = push(
-        state.replay, batch, admit=circle.objective.replay, unit=unit, step=state.step,
+        state.replay, trained, admit=circle.objective.replay, unit=unit, step=state.step,
         settings=circle.objective.replay_settings,
     )  # fmt: skip
     return replace(state, queue=rest, replay=replay, optimizer_steps=state.optimizer_steps + done)
@@ -116,6 +123,8 @@ def _replay(circle: Circle, state: TrainState, report: StepReport) -> tuple[Trai
             drawn, scores = refreshed(circle, drawn)
         work = Work(drawn, "replay", state.step, state.optimizer_steps, state.controller)
         done = update(circle, work, report)
+    if not done:
+        return state, ()
     for item in scores:
         report.add("replay/entropy", float(item.entropy.sum()), len(item.entropy))
     replayed = tuple(Replayed(*pair) for pair in zip_longest(drawn, scores))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -67,19 +68,39 @@ def _scored(circle: Circle, rollouts: Sequence[Rollout]) -> tuple[list[SequenceS
     return score_rollouts(circle.scorer, rollouts, sharing=circle.sharing), None
 
 
-def realised_dh(
-    circle: Circle, groups: Sequence[Group], scores: Sequence[SequenceScores], *, step: int, report: StepReport
-) -> None:
-    """At intervals: how far the updates of this step moved the exact entropy of its own regular rollouts."""
+@dataclass(frozen=True)
+class EntropyProbe:
+    """Rollouts whose exact entropy is followed through the updates of a step. entropy: nats per token, by now."""
+
+    rollouts: Sequence[Rollout]
+    entropy: float
+
+
+def probe_entropy(
+    circle: Circle, groups: Sequence[Group], scores: Sequence[SequenceScores], *, step: int
+) -> EntropyProbe | None:
+    """A probe of the first regular rollouts of a step, at intervals; None at the steps between."""
     every = circle.settings.realised_dh_every
     if every == 0 or step % every:
-        return
+        return None
     rollouts = [item.rollout for group in groups for item in group.judged][: circle.settings.realised_dh_rollouts]
-    before = torch.cat([item.entropy for item in scores[: len(rollouts)]])
+    return EntropyProbe(rollouts, _mean_entropy(scores[: len(rollouts)]))
+
+
+def realised_dh(circle: Circle, probe: EntropyProbe | None, report: StepReport, *names: str) -> EntropyProbe | None:
+    """Adds to these metrics how far an update has moved the entropy of the probe; returns the probe as it is now."""
+    if probe is None:
+        return None
     with timed(report, "score"):
-        renewed = score_rollouts(circle.scorer, rollouts, sharing=circle.sharing)
-        after = torch.cat([item.entropy for item in renewed])
-    report.add("update/realised_dh", float((after - before).sum()) / len(before))
+        renewed = score_rollouts(circle.scorer, probe.rollouts, sharing=circle.sharing)
+    moved = replace(probe, entropy=_mean_entropy(renewed))
+    for name in names:
+        report.add(name, moved.entropy - probe.entropy)
+    return moved
+
+
+def _mean_entropy(scores: Sequence[SequenceScores]) -> float:
+    return float(torch.cat([item.entropy for item in scores]).double().mean())
 
 
 def report_state(circle: Circle, state: TrainState, report: StepReport) -> None:

@@ -30,6 +30,7 @@ from uec_vlm.trainer.memory import with_halving
 from uec_vlm.trainer.scoring import SequenceScores, has_pictures, score_rollouts
 from uec_vlm.trainer.seeds import generator_for
 
+_SOURCES = ("regular", "extra", "replay")
 # Measurements of the objective that are one number per source of trajectories, and the metrics they become.
 _BY_SOURCE = {"predicted_dh": "predicted_dh", "staleness": "staleness_nats"}
 
@@ -52,7 +53,7 @@ class Work:
 def update(circle: Circle, work: Work, report: StepReport) -> int:
     """Trains on the trajectories of `work`, in optimizer steps of nearly equal size; returns how many were made.
 
-    An optimizer step whose loss or gradient is not finite is skipped and counted.
+    An optimizer step whose loss or gradient is not finite is skipped and counted; if all are, nothing was trained on.
     """
     done = 0
     circle.policy.model.train()
@@ -63,7 +64,8 @@ def update(circle: Circle, work: Work, report: StepReport) -> int:
             part = [work.trajectories[place] for place in order[start:end]]
             done += _optimizer_step(circle, part, replace(work, optimizer_steps=work.optimizer_steps + done), report)
     circle.policy.model.eval()
-    _report_update(report, work)
+    if done:
+        _report_update(report, work)
     return done
 
 
@@ -241,12 +243,18 @@ def _source(work: Work, trajectory: Trajectory) -> str:
     return "replay" if work.kind == "replay" else trajectory.judged.rollout.source
 
 
+def report_no_update(report: StepReport) -> None:
+    """Zeros for what an update counts, so that a step without one has them too; `update` adds to them."""
+    for name in ("trajectories", "tokens", "prompt_tokens", *(f"trajectories_{source}" for source in _SOURCES)):
+        report.add(f"update/{name}", 0.0)
+
+
 def _report_update(report: StepReport, work: Work) -> None:
     report.add("update/trajectories", len(work.trajectories))
     report.add("update/tokens", sum(len(t.judged.rollout.completion_ids) for t in work.trajectories))
     prompts = {p.sample.id: p for p in (t.judged.rollout.prompt for t in work.trajectories)}
     report.add("update/prompt_tokens", sum(len(prompt.token_ids) for prompt in prompts.values()))
-    for source in ("regular", "extra", "replay"):
+    for source in _SOURCES:
         count = sum(_source(work, t) == source for t in work.trajectories)
         report.add(f"update/trajectories_{source}", count)
     report.add(

@@ -167,6 +167,19 @@ def test_refresh_takes_the_ratio_against_the_policy_of_now() -> None:
     assert torch.equal(refresh(regular, torch.full((3,), -9.0), objective=chosen).importance_weights, torch.ones(3))
 
 
+def test_refresh_keeps_the_ratio_against_what_sampled_where_that_was_chosen() -> None:
+    """Recomputed without a weight, completions that were likelier where they were sampled would count too often."""
+    behaviour = torch.full((3,), -1.5)
+    items = [judged(1.0, source="extra", behaviour=behaviour), judged(0.0, source="extra", behaviour=behaviour)]
+    chosen = objective(exploration="all_failed", retention={"extra": "above"}, old_logprobs={"extra": "behaviour"})
+    (item,) = group_trajectories(
+        items, source="extra", objective=chosen, step=2, old_logprobs=[torch.full((3,), -1.0)] * 2
+    ).kept
+    now = refresh(item, torch.full((3,), -1.7), objective=chosen)
+    assert torch.equal(now.old_logprobs, behaviour)
+    assert torch.equal(now.importance_weights, torch.ones(3))
+
+
 def test_the_format_reward_moves_the_advantage_and_not_the_difficulty() -> None:
     items = [judged(0.0, reward=0.1), judged(0.0, reward=0.0)]
     found = choose(items, source="regular", objective=of_preset("uec"))

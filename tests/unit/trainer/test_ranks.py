@@ -15,6 +15,7 @@ from uec_vlm.config import SftConfig, merge, parse_config
 from uec_vlm.errors import ConfigError
 from uec_vlm.records import Prompt, Rollout, Sample
 from uec_vlm.trainer.combinations import Parallelism, refuse_combination, refuse_sft_combination
+from uec_vlm.trainer.launch import start_accelerator
 from uec_vlm.trainer.ranks import Ranks
 
 SLOW: dict[str, Any] = {"update": {"learning_rate": 1e-6}}
@@ -120,6 +121,13 @@ def test_supervised_training_has_no_keys_that_it_would_not_read() -> None:
 )  # fmt: skip
 def test_what_a_parallelism_can_train_with_passes(parallelism: Parallelism, above: dict[str, Any]) -> None:
     refuse_combination(tiny_config("model", **above), parallelism)
+
+
+def test_accumulation_by_accelerate_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would divide every gradient; the variable is what its launcher sets."""
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "8")
+    with pytest.raises(ConfigError, match="gradient_accumulation_steps = 8"):
+        start_accelerator("cpu")
 
 
 def test_four_bits_without_their_library_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
