@@ -63,6 +63,11 @@ class Prompt:
     pixel_values: Float[Tensor, "N D"]
     image_grid_thw: Int[Tensor, "I 3"]
 
+    @property
+    def opened(self) -> str:
+        """What the chat template began the answer with: the `<think>` of a thinking model, or nothing."""
+        return "<think>\n" if self.text.rstrip().endswith("<think>") else ""
+
 
 @dataclass(frozen=True)
 class Rollout:
@@ -84,6 +89,11 @@ class Rollout:
     source: Source
     temperature: float
     policy_version: int
+
+    @property
+    def answer(self) -> str:
+        """The whole answer, which is judged: the text, behind a `<think>` with which the chat template opened it."""
+        return f"{self.prompt.opened}{self.text}"
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,8 @@ class VLLMSettings:
 
     servers: their addresses; with `start` none. start: how to start one here. model: what it then serves, with which
     dtype, max_model_len (tokens of prompt and completion), images (at most, per prompt; 0 for text).
-    pixel_limits: smallest and largest area of a picture, None for text. concurrency: prompts in flight per server.
+    pixel_limits: smallest and largest area of a picture, None for text. patch_size: side of a patch in pixels.
+    concurrency: prompts in flight per server.
     weights_dir: where new weights are written for the servers to read; None is a folder of this machine.
     """
 
@@ -63,6 +64,7 @@ class VLLMSettings:
     max_model_len: int = 4096
     images: int = 1
     pixel_limits: tuple[int, int] | None = None
+    patch_size: int = 14
     concurrency: int = 64
     patience: Patience = field(default_factory=Patience)
     weights_dir: str | None = None
@@ -226,9 +228,13 @@ class VLLMEngine:
             "cache_salt": weights.name,
         }
         if pictures and self._settings.pixel_limits is not None:
-            smallest, largest = self._settings.pixel_limits
+            smallest, largest = _with_room(self._settings.pixel_limits, self._areas(prompt))
             body["mm_processor_kwargs"] = {"size": {"shortest_edge": smallest, "longest_edge": largest}}
         return body
+
+    def _areas(self, prompt: Prompt) -> list[int]:
+        """Pixels of each picture as it is sent."""
+        return [int(area) * self._settings.patch_size**2 for area in prompt.image_grid_thw.prod(-1)]
 
     def _model_at(self, url: str) -> str:
         facts = next(server.facts for server in self._fleet.servers if server.url == url)
@@ -337,6 +343,12 @@ def _check_facts(url: str, facts: ServerFacts) -> None:
             f"vLLM server {url}: it reports {facts.logprobs_mode}, and training needs the log-probabilities of the "
             "distribution that was sampled from. Start it with --logprobs-mode processed_logprobs."
         )
+
+
+def _with_room(limits: tuple[int, int], areas: Sequence[int]) -> tuple[int, int]:
+    """Limits that hold these pictures: with sides of whole patches they may leave ours, and would be resized again."""
+    smallest, largest = limits
+    return min([smallest, *areas]), max([largest, *areas])
 
 
 def _picture(data: bytes) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def report(
         f"pass@{completions}": round(
             sum(pass_at_k([one.correct for one in true], completions, completions)) / len(true), 4
         ),
-        "format": round(sum(has_format(one.text, "think_boxed") for one in rollouts) / len(rollouts), 4),
+        "format": round(sum(has_format(one.answer, "think_boxed") for one in rollouts) / len(rollouts), 4),
         "cut_by_length": round(sum(one.finish == "length" for one in rollouts) / len(rollouts), 4),
         "tokens": round(tokens / len(rollouts), 1),
         "sampled_entropy_nats": round(-sum(float(one.behaviour_logprobs.sum()) for one in rollouts) / tokens, 4),

@@ -189,7 +189,7 @@ def _row(dataset: str, sample: Sample, judged: Sequence[Judged]) -> dict[str, An
         "reasons": [item.verdict.reason for item in judged],
         "formatted": [bool(item.format) for item in judged],
         "tokens": [len(item.rollout.completion_ids) for item in judged],
-        "texts": [item.rollout.text for item in judged],
+        "texts": [item.rollout.answer for item in judged],
     }
 
 

@@ -43,19 +43,19 @@ def build_vllm(config: RunConfig, policy: Policy, model: str, ranks: Ranks = ALO
         served = model
         if section.start is not None and section.untie_head:
             served = str(save_untied(policy, Path(tempfile.mkdtemp(prefix="uec-vlm-served-"))))
-        settings = _vllm_settings(config, section, sees=policy.traits.sees, model=served)
+        settings = _vllm_settings(config, section, policy, model=served)
         made: RolloutEngine = ENGINES["vllm"]()(policy, pictures, write, settings)
         return made
 
     return engine_of_first(ranks, picture_encoder(policy, config.data.prompt), make)
 
 
-def _vllm_settings(config: RunConfig, section: VLLMSection, *, sees: bool, model: str) -> Any:
+def _vllm_settings(config: RunConfig, section: VLLMSection, policy: Policy, *, model: str) -> Any:
     from uec_vlm.rollouts.vllm import VLLMSettings
     from uec_vlm.rollouts.vllm_fleet import Patience
     from uec_vlm.rollouts.vllm_server import StartSettings
 
-    prompt = config.data.prompt
+    prompt, sees = config.data.prompt, policy.traits.sees
     return VLLMSettings(
         servers=section.servers,
         start=StartSettings(**section.start.model_dump()) if section.start is not None else None,
@@ -64,6 +64,7 @@ def _vllm_settings(config: RunConfig, section: VLLMSection, *, sees: bool, model
         max_model_len=prompt.max_tokens + config.rollout.max_new_tokens,
         images=_MOST_PICTURES if sees else 0,
         pixel_limits=(prompt.min_pixels, prompt.max_pixels) if sees else None,
+        patch_size=policy.processor.image_processor.patch_size if sees else 0,
         concurrency=section.concurrency,
         patience=Patience(
             request_timeout_s=section.request_timeout_s,

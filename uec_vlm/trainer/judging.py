@@ -33,7 +33,7 @@ def judge_rollouts(rollouts: Sequence[Rollout], settings: RewardSettings) -> lis
     verdicts = judge_many(
         [
             Item(
-                rollout.text,
+                rollout.answer,
                 sample.answer,
                 sample.choices or None,
                 sample.problem,
@@ -46,7 +46,7 @@ def judge_rollouts(rollouts: Sequence[Rollout], settings: RewardSettings) -> lis
     own = _own_rewards(rollouts, settings)
     judged = []
     for rollout, verdict, extra in zip(rollouts, verdicts, own, strict=True):
-        format_kept = float(has_format(rollout.text, settings.format))
+        format_kept = float(has_format(rollout.answer, settings.format))
         if extra is None:
             judged.append(Judged(rollout, Verdict(False, "error", verdict.extracted), 0.0, format_kept, 0.0))
             continue
@@ -81,6 +81,6 @@ def _sum_of_functions(rollouts: Sequence[Rollout], settings: RewardSettings) -> 
     ]
     total = [0.0] * len(rollouts)
     for function, weight in settings.functions:
-        values = function([rollout.text for rollout in rollouts], golds, contexts)
+        values = function([rollout.answer for rollout in rollouts], golds, contexts)
         total = [have + weight * value for have, value in zip(total, values, strict=True)]
     return total

@@ -38,7 +38,7 @@ def run_prediction(
 ) -> None:
     """Prints the completion, the answer read from it, and the verdict where a gold is given."""
     rollout = predict(model, image, question, max_new_tokens=max_new_tokens)
-    verdict = judge(rollout.text, gold or "", question=question, finish_reason=rollout.finish)
+    verdict = judge(rollout.answer, gold or "", question=question, finish_reason=rollout.finish)
     console.print(rollout.text, markup=False, highlight=False)
     console.print(f"answer: {verdict.extracted}", markup=False, highlight=False)
     if gold is not None:

@@ -140,7 +140,12 @@ def _tokenised(policy: Policy, example: Example, render: Callable[[Sample], Prom
         if render is None:
             raise ConfigError(f"sft: example '{source.id}' is a Sample; pass `render`, which makes a prompt of it")
         source = render(source)
-    return source, target_ids(policy.tokenizer, target)
+    return source, target_ids(policy.tokenizer, _behind(source.opened, target))
+
+
+def _behind(opened: str, target: str) -> str:
+    """The target without the `<think>` that the prompt ends in already."""
+    return target.removeprefix(opened.rstrip()).lstrip("\n") if opened else target
 
 
 def _update(

@@ -124,6 +124,23 @@ def test_the_request_asks_for_exactly_what_is_sampled(doubles: list[VLLMDouble],
     assert rollout.text == " ".join(map(str, rollout.completion_ids.tolist()))
 
 
+@pytest.mark.parametrize(
+    ("grids", "sent"),
+    [
+        ([(1, 34, 32)], (200704, 34 * 32 * 196)),
+        ([(1, 30, 32), (1, 32, 34)], (30 * 32 * 196, 32 * 34 * 196)),
+        ([(1, 32, 32)], (200704, 200704)),
+    ],
+)
+def test_a_picture_that_whole_patches_put_beyond_the_limits_is_not_resized_again(
+    doubles: list[VLLMDouble], make: Any, grids: list[tuple[int, int, int]], sent: tuple[int, int]
+) -> None:
+    engine = make(doubles[0], pixel_limits=(200704, 200704), patch_size=14)
+    ask(engine, [replace(prompt_of(0, images=len(grids)), image_grid_thw=torch.tensor(grids))])
+    size = doubles[0].bodies[0]["mm_processor_kwargs"]["size"]
+    assert (size["shortest_edge"], size["longest_edge"]) == sent
+
+
 def test_seeds_that_stand_together_share_no_noise(doubles: list[VLLMDouble], make: Any) -> None:
     engine = make(doubles[0])
     ask(engine, seeds=list(range(12)), completions=3)
