@@ -177,7 +177,7 @@ def evaluate(
         _refuse(context, _OF_DATA_SETS, "Behind a configuration, write KEY=VALUE; or name a model and data sets.")
         run_evaluation(load_config(model, datasets or ()), model=checkpoint, split=split, console=_console)
         return
-    from uec_vlm.trainer.benchmark import run_benchmark
+    from uec_vlm.trainer.evaluate_datasets import evaluate_datasets
     from uec_vlm.trainer.evaluation_config import EvalOptions
 
     _refuse(context, ("checkpoint", "split"), "They go with a configuration.")
@@ -194,7 +194,7 @@ def evaluate(
         out=out,
         against=against,
     )
-    run_benchmark(model, datasets, config=config, options=options, console=_console)
+    evaluate_datasets(model, datasets, config=config, options=options, console=_console)
 
 
 @app.command()

@@ -1,7 +1,8 @@
 """Station: a model folder and completions in; log-probabilities and exact entropy of the sampled tokens out.
 
-`load.py` opens a checkpoint folder of a supported family, `prefix.py` runs every distinct prompt once, `score.py`
-scores completions against those prompts. `forward.py` calls the whole model; `lean.py` and `pictures.py` its parts.
+`load` opens a checkpoint folder of a supported family (`families`) as a `model`, in four bits by `quantize`. `prefix`
+runs every distinct prompt once, `pictures` its vision tower; `score` scores completions against those prompts,
+`vocabulary` without holding the logits. `forward` calls the whole model, `lean` its layers.
 """
 
 from uec_vlm.policy.families import FAMILIES, Family

@@ -1,7 +1,9 @@
 """Reads run folders, and nothing else: numbers with intervals, curves, sample rollouts beside their pictures, a page.
 
 `load_run` opens a run. `tables` and `figures` make tables (pandas) and curves (Plotly) of it, `alarms` judges its
-health, `page` writes the self-contained page, `compare` sets runs beside one another, `serve` shows a run that goes on.
+health, `page` writes the self-contained page (`packing` its rollouts), `compare` sets runs beside one another, `serve`
+shows a run that goes on. `summary` is what a run prints at its end, with `curves` and `samples` as pictures; `answers`
+is the result of an evaluation, `card` a model card, `statistics` what all of them count with.
 """
 
 from typing import TYPE_CHECKING, Any

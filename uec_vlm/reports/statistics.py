@@ -22,6 +22,11 @@ class Estimate:
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
+def powers_of_two(samples: int) -> list[int]:
+    """1, 2, 4 ... up to `samples`."""
+    return [1 << bit for bit in range(samples.bit_length())]
+
+
 def pass_at_k(correct: Sequence[int], samples: int, k: int) -> list[float]:
     """Unbiased pass@k of every problem, `1 - C(n-c, k) / C(n, k)` (Chen et al. 2021, arXiv 2107.03374).
 

@@ -9,7 +9,15 @@ from typing import Any
 import pandas as pd
 
 from uec_vlm.reports.run import Run
-from uec_vlm.reports.statistics import Estimate, FormatGain, estimate, format_gain, paired_difference, pass_at_k
+from uec_vlm.reports.statistics import (
+    Estimate,
+    FormatGain,
+    estimate,
+    format_gain,
+    paired_difference,
+    pass_at_k,
+    powers_of_two,
+)
 
 
 def accuracies(row: Mapping[str, Any]) -> list[float]:
@@ -25,11 +33,6 @@ def validation_accuracy(run: Run) -> pd.Series:
 def gain(before: Mapping[str, Any], after: Mapping[str, Any]) -> Estimate:
     """Paired difference of the accuracies of two evaluations over the same problems, with its 95 % interval."""
     return paired_difference(accuracies(before), accuracies(after))
-
-
-def powers_of_two(samples: int) -> list[int]:
-    """1, 2, 4 ... up to `samples`."""
-    return [1 << bit for bit in range(samples.bit_length())]
 
 
 def evaluations(run: Run) -> pd.DataFrame:

@@ -1,7 +1,9 @@
 """Station: prompts in; sampled completions with their behaviour log-probabilities out.
 
-`engine.py` says what an engine is, `registry.py` names the known ones; `hf.py` samples with the model in memory,
-`vllm.py` with vLLM servers over HTTP.
+`engine` says what an engine is, `registry` names the known ones. `hf` samples with the model in memory: `prefixes`
+keeps what the prompts were read into, `wave` holds completions that are sampled together, `decode` (with `layers`,
+`cache` and, on a GPU, `graphs`) makes one token for all of them, `sampling` draws it. `vllm` samples with servers over
+HTTP: `vllm_client` speaks to one, `vllm_fleet` to several, `vllm_server` starts one.
 """
 
 from uec_vlm.rollouts.engine import RolloutEngine, SamplingSettings, TimesPhases

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from uec_vlm.study.markdown import table
 from uec_vlm.study.tables import Floats, Summary, accuracies, bootstrap, by_arm, evaluation_at, paired, start
 
 _HARD = 0.01
@@ -30,18 +31,15 @@ def course_table(summaries: Sequence[Summary], order: Sequence[str], groups: Map
     rows = {"all": np.ones_like(hard), f"the {int(hard.sum())} hard": hard, **(groups or {})}
     arms = {name: [one for one in summaries if one["arm"] == name] for name in order}
     steps = sorted({step for cells in arms.values() for step in _common_steps(cells)})
-    lines = [
-        f"| arm | seeds | problems | {' | '.join(f'step {step}' for step in steps)} |",
-        "|---|---|---|" + "---|" * len(steps),
-    ]
+    lines = []
     for name, cells in arms.items():
         reached = _common_steps(cells)
         means = {step: _mean(cells, step) for step in reached}
         for title, chosen in rows.items():
             if reached and chosen.any():
                 shown = [f"{means[step][chosen].mean():.3f}" if step in means else "" for step in steps]
-                lines.append(f"| `{name}` | {len(cells)} | {title} | {' | '.join(shown)} |")
-    return "\n".join(lines)
+                lines.append((f"`{name}`", str(len(cells)), title, *shown))
+    return table(["arm", "seeds", "problems", *(f"step {step}" for step in steps)], lines)
 
 
 def against_table(summaries: Sequence[Summary], order: Sequence[str], reference: str) -> str:
@@ -56,14 +54,8 @@ def against_table(summaries: Sequence[Summary], order: Sequence[str], reference:
     pairs = {name: paired(arms[name], arms[reference]) for name in others}
     everyone = [one for found in pairs.values() for pair in found for one in pair]
     steps = sorted(_common_steps(everyone) - {0})
-    lines = [
-        f"| arm less `{reference}` | seeds | {' | '.join(f'step {step}' for step in steps)} |",
-        "|---|---|" + "---|" * len(steps),
-    ]
-    for name, found in pairs.items():
-        cells = [_gap(found, step) for step in steps]
-        lines.append(f"| `{name}` | {len(found)} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    rows = [(f"`{name}`", str(len(found)), *(_gap(found, step) for step in steps)) for name, found in pairs.items()]
+    return table([f"arm less `{reference}`", "seeds", *(f"step {step}" for step in steps)], rows)
 
 
 def _gap(pairs: Sequence[tuple[Summary, Summary]], step: int) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from uec_vlm.study.markdown import table
 from uec_vlm.study.summary import ENTROPY_CHANGE
 from uec_vlm.study.tables import Summary, by_arm
 
@@ -37,11 +38,11 @@ def entropy_table(summaries: Sequence[Summary], order: Sequence[str]) -> str:
     steps = sorted({step for course in courses.values() for step in course})
     if not steps:
         return ""
-    lines = [f"| arm | {' | '.join(f'step {step}' for step in steps)} |", "|---|" + "---|" * len(steps)]
-    for name, course in courses.items():
-        shown = [f"{course[step]:.2f}" if step in course else "" for step in steps]
-        lines.append(f"| `{name}` | {' | '.join(shown)} |")
-    return "\n".join(lines)
+    rows = [
+        (f"`{name}`", *(f"{course[step]:.2f}" if step in course else "" for step in steps))
+        for name, course in courses.items()
+    ]
+    return table(["arm", *(f"step {step}" for step in steps)], rows)
 
 
 def change_table(summaries: Sequence[Summary], order: Sequence[str]) -> str:
@@ -55,9 +56,9 @@ def change_table(summaries: Sequence[Summary], order: Sequence[str]) -> str:
     if not names:
         return ""
     titles = [name.replace("_dh", "").replace("_", ", ") for name in ENTROPY_CHANGE]
-    lines = [f"| arm | seeds | {' | '.join(titles)} |", "|---|---|" + "---|" * len(titles)]
+    rows = []
     for name in names:
         found = [[one["entropy_change"][key] for one in arms[name]] for key in ENTROPY_CHANGE]
         cells = ["" if None in values else f"{1000 * np.mean(values):.2f}" for values in found]
-        lines.append(f"| `{name}` | {len(arms[name])} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append((f"`{name}`", str(len(arms[name])), *cells))
+    return table(["arm", "seeds", *titles], rows)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from uec_vlm.reports.statistics import Estimate, pass_at_k
+from uec_vlm.reports.statistics import Estimate, pass_at_k, powers_of_two
+from uec_vlm.study.markdown import table
 
 Axis = Literal["step", "rollout/sampled_tokens", "update/optimizer_steps"]
 AXES: dict[Axis, str] = {
@@ -156,11 +157,12 @@ def arms_table(summaries: Sequence[Summary], order: Sequence[str]) -> str:
     base = start(cells, split=split)
     samples = first_rows(cells[:1], split)[0]["samples"]
     few = min(16, samples)
-    lines = [
-        f"| arm | seeds | mean@{samples} | gain over the start | pass@{few} | format | image gain "
-        "| hard prompts solved | sampled tokens | optimizer steps | processor minutes |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-        f"| the start | | {base.mean():.3f} | | {_ends(first_rows(cells, split), few)} | | | | |",
+    head = (
+        "arm", "seeds", f"mean@{samples}", "gain over the start", f"pass@{few}", "format", "image gain",
+        "hard prompts solved", "sampled tokens", "optimizer steps", "processor minutes",
+    )  # fmt: skip
+    rows: list[tuple[str, ...]] = [
+        ("the start", "", f"{base.mean():.3f}", "", *_ends(first_rows(cells, split), few), "", "", "", "")
     ]
     for name in order:
         if name not in arms:
@@ -169,18 +171,17 @@ def arms_table(summaries: Sequence[Summary], order: Sequence[str]) -> str:
         gain, _ = bootstrap(final(found, split=split) - base)
         costs = [f"{np.mean([total(one, key) for one in found]):,.0f}" for key in _COSTS]
         minutes = np.mean([one["cpu_seconds"] for one in found]) / 60
-        lines.append(
-            f"| `{name}` | {len(found)} | {final(found, split=split).mean():.3f} | {gain} | "
-            f"{_ends(last_rows(found, split), few)} | {' | '.join(costs)} | {minutes:.1f} |"
-        )
-    return "\n".join(lines)
+        end = f"{final(found, split=split).mean():.3f}"
+        ends = _ends(last_rows(found, split), few)
+        rows.append((f"`{name}`", str(len(found)), end, str(gain), *ends, *costs, f"{minutes:.1f}"))
+    return table(head, rows)
 
 
-def _ends(rows: Sequence[Mapping[str, Any]], k: int) -> str:
+def _ends(rows: Sequence[Mapping[str, Any]], k: int) -> tuple[str, str, str]:
     """pass@k, share of well-formed completions and image gain of evaluations, as table cells."""
     passed = np.mean([np.mean(pass_at_k(row["correct"], row["samples"], k)) for row in rows])
     formatted = np.mean([row["formatted"] / (row["samples"] * len(row["correct"])) for row in rows])
-    return f"{passed:.3f} | {formatted:.3f} | {_image_gain(rows)}"
+    return f"{passed:.3f}", f"{formatted:.3f}", _image_gain(rows)
 
 
 def _image_gain(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -206,10 +207,8 @@ def differences_table(summaries: Sequence[Summary], order: Sequence[str], refere
     found = [difference(arms[name], arms[reference], axis) for name in others for axis in AXES]
     marks = ["\\*" if p < 0.05 else "" for p in corrected(found)]
     cells = [f"{one.estimate}{mark}" for one, mark in zip(found, marks, strict=True)]
-    lines = [f"| arm less `{reference}` | {' | '.join(AXES.values())} |", "|---|" + "---|" * len(AXES)]
-    for place, name in enumerate(others):
-        lines.append(f"| `{name}` | {' | '.join(cells[place * len(AXES) : (place + 1) * len(AXES)])} |")
-    return "\n".join(lines)
+    rows = [(f"`{name}`", *cells[place * len(AXES) :][: len(AXES)]) for place, name in enumerate(others)]
+    return table([f"arm less `{reference}`", *AXES.values()], rows)
 
 
 def groups_table(summaries: Sequence[Summary], order: Sequence[str], ids: Sequence[str]) -> str:
@@ -221,14 +220,11 @@ def groups_table(summaries: Sequence[Summary], order: Sequence[str], ids: Sequen
         match = _GEOSYNTH_ID.fullmatch(one)
         groups.setdefault(f"{match['family']}, level {match['level']}" if match else "all", []).append(place)
     ends = {name: final(arms[name]) for name in names}
-    lines = [
-        f"| problems | n | start | {' | '.join(f'`{name}`' for name in names)} |",
-        "|---|---|---|" + "---|" * len(names),
+    rows = [
+        (group, str(len(places)), f"{base[places].mean():.3f}", *(f"{ends[n][:, places].mean():.3f}" for n in names))
+        for group, places in sorted(groups.items())
     ]
-    for group, places in sorted(groups.items()):
-        cells = [f"{ends[name][:, places].mean():.3f}" for name in names]
-        lines.append(f"| {group} | {len(places)} | {base[places].mean():.3f} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return table(["problems", "n", "start", *(f"`{name}`" for name in names)], rows)
 
 
 def difficulty_table(summaries: Sequence[Summary], order: Sequence[str]) -> str:
@@ -236,16 +232,13 @@ def difficulty_table(summaries: Sequence[Summary], order: Sequence[str]) -> str:
     arms, split = by_arm(summaries), end_split(summaries)
     base = start([one for found in arms.values() for one in found], split=split)
     names = [name for name in order if name in arms]
-    lines = [
-        f"| the start solves | n | start | {' | '.join(f'`{name}`' for name in names)} |",
-        "|---|---|---|" + "---|" * len(names),
-    ]
+    rows = []
     for title, low, high in _DIFFICULTY:
         places = np.flatnonzero((base >= low) & (base < high))
         if len(places):
             cells = [f"{final(arms[name], split=split)[:, places].mean():.3f}" for name in names]
-            lines.append(f"| {title} | {len(places)} | {base[places].mean():.3f} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+            rows.append((title, str(len(places)), f"{base[places].mean():.3f}", *cells))
+    return table(["the start solves", "n", "start", *(f"`{name}`" for name in names)], rows)
 
 
 def pass_at_k_table(summaries: Sequence[Summary], order: Sequence[str], *, split: str = "test") -> str:
@@ -260,23 +253,24 @@ def pass_at_k_table(summaries: Sequence[Summary], order: Sequence[str], *, split
     if not rows:
         return "No run has been tested yet."
     samples = min(row["samples"] for found in rows.values() for row in found)
-    ks = [2**power for power in range(samples.bit_length()) if 2**power <= samples]
-    lines = [f"| | {' | '.join(f'pass@{k}' for k in ks)} |", "|---|" + "---|" * len(ks)]
-    for name, found in rows.items():
-        cells = [f"{np.mean([np.mean(pass_at_k(row['correct'], row['samples'], k)) for row in found]):.3f}" for k in ks]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    ks = powers_of_two(samples)
+    means = {
+        name: [np.mean([np.mean(pass_at_k(row["correct"], row["samples"], k)) for row in found]) for k in ks]
+        for name, found in rows.items()
+    }
+    cells = [(name, *(f"{mean:.3f}" for mean in found)) for name, found in means.items()]
+    return table(["", *(f"pass@{k}" for k in ks)], cells)
 
 
 def tuning_table(tuning: Mapping[str, Any]) -> str:
     """The grid of learning rates with the last validation accuracy of each; the chosen one is bold."""
     rates = sorted({rate for found in tuning["accuracy"].values() for rate in found}, key=float)
-    lines = [f"| arm | {' | '.join(rates)} |", "|---|" + "---|" * len(rates)]
+    rows = []
     for arm, found in tuning["accuracy"].items():
         chosen = f"{tuning['chosen'][arm]:g}"
         cells = [f"**{found[r]:.3f}**" if r == chosen else f"{found[r]:.3f}" if r in found else "" for r in rates]
-        lines.append(f"| `{arm}` | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append((f"`{arm}`", *cells))
+    return table(["arm", *rates], rows)
 
 
 _DIFFICULTY = (

@@ -10,6 +10,7 @@ import numpy as np
 
 from uec_vlm.reports.statistics import Estimate, pass_at_k
 from uec_vlm.study.entropy import entropy_course
+from uec_vlm.study.markdown import table
 from uec_vlm.study.tables import (
     AXES,
     RESAMPLES,
@@ -69,11 +70,11 @@ def criteria_table(summaries: Sequence[Summary], order: Sequence[str], reference
     if reference not in arms or not names:
         return f"No run of `{reference}` and another arm is finished yet."
     found = [criteria(summaries, name, reference) for name in names]
-    lines = [f"| expected | {' | '.join(f'`{name}`' for name in names)} |", "|---|" + "---|" * len(names)]
-    for rows in zip(*found, strict=True):
-        cells = [f"{one.measured}: {'yes' if one.met else '**no**'}" for one in rows]
-        lines.append(f"| {rows[0].text} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    rows = [
+        (same[0].text, *(f"{one.measured}: {'yes' if one.met else '**no**'}" for one in same))
+        for same in zip(*found, strict=True)
+    ]
+    return table(["expected", *(f"`{name}`" for name in names)], rows)
 
 
 def gain_ratio(mine: Floats, others: Floats, *, seed: int = 0) -> Estimate:

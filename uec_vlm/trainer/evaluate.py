@@ -12,7 +12,7 @@ from typing import Any
 
 from uec_vlm.metrics import StepReport
 from uec_vlm.records import Judged, Prompt, Rollout, Sample
-from uec_vlm.reports.statistics import format_gain, pass_at_k
+from uec_vlm.reports.statistics import format_gain, pass_at_k, powers_of_two
 from uec_vlm.rollouts import RolloutEngine, SamplingSettings
 from uec_vlm.trainer.controls import CONTROLS
 from uec_vlm.trainer.ranks import ALONE, Ranks
@@ -95,10 +95,8 @@ class Evaluation(Counts):
         base: the row of the untouched model, against which the gain and the format's part in it are taken.
         """
         completions = len(self.ids) * self.samples
-        k = 1
-        while k <= self.samples:
+        for k in powers_of_two(self.samples):
             report.add(f"eval/pass@{k}", sum(pass_at_k(self.correct, self.samples, k)), len(self.ids))
-            k *= 2
         report.add("eval/format", sum(self.formatted), completions)
         report.add("eval/completion_length", self.tokens, completions)
         if self.temperature > 0.0:

@@ -17,7 +17,7 @@ from uec_vlm.config import RunConfig
 from uec_vlm.durable import append_line, sha256_of, sha256_of_all, write_text
 from uec_vlm.errors import DataError, PromptError, RunError
 from uec_vlm.records import Judged, Prompt, Sample
-from uec_vlm.reports.benchmark import Answers, compare, figures, markdown
+from uec_vlm.reports.answers import Answers, estimates, markdown, paired_test
 from uec_vlm.rollouts import SamplingSettings
 from uec_vlm.trainer.build import Bench, build_bench, build_samples, model_folder
 from uec_vlm.trainer.evaluation_config import EvalOptions, evaluation_config
@@ -56,7 +56,7 @@ def open_dataset(name: str, config: RunConfig) -> tuple[Sequence[Sample], str]:
     return load_samples(file), sha256_of(file)
 
 
-def run_benchmark(
+def evaluate_datasets(
     model: str, datasets: Sequence[str], *, config: Path | None, options: EvalOptions, console: Console
 ) -> dict[str, Any]:
     """Ask, grade, write `rows.jsonl`, `result.json` and `result.md`. A restart goes on behind the last whole row."""
@@ -219,7 +219,7 @@ def _result(
         entry: dict[str, Any] = {
             "problems": len(graded),
             "refused": len(own) - len(graded),
-            "figures": {key: asdict(value) for key, value in figures(graded).items()},
+            "figures": {key: asdict(value) for key, value in estimates(graded).items()},
         }
         if against is not None:
             entry["against"] = _against(answers_of([row for row in other if row["dataset"] == name]), graded, against)
@@ -229,7 +229,7 @@ def _result(
 
 def _against(before: Sequence[Answers], after: Sequence[Answers], path: Path) -> dict[str, Any]:
     try:
-        found = compare(before, after)
+        found = paired_test(before, after)
     except ValueError as error:
         raise RunError(f"--against {path}: {error}; evaluate both on the same data sets.") from error
     return {**asdict(found.difference), "problems": found.problems, "p_value": found.p_value}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from uec_vlm.reports.statistics import Estimate, estimate, paired_difference, pass_at_k
+from uec_vlm.reports.statistics import Estimate, estimate, paired_difference, pass_at_k, powers_of_two
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Comparison:
 
 def powers_up_to(samples: int) -> list[int]:
     """1, 2, 4, ... and the number of samples itself."""
-    ks = [2**n for n in range(samples.bit_length()) if 2**n <= samples]
+    ks = powers_of_two(samples)
     return ks if ks[-1] == samples else [*ks, samples]
 
 
@@ -57,7 +57,7 @@ def majority_at_k(answers: Answers, k: int) -> float:
     return sum(_winner_is_right(answers, block) for block in blocks) / len(blocks)
 
 
-def figures(rows: Sequence[Answers], *, seed: int = 0) -> dict[str, Estimate]:
+def estimates(rows: Sequence[Answers], *, seed: int = 0) -> dict[str, Estimate]:
     """`mean@n`, `pass@k` and `maj@k` for k = 1, 2, 4, ..., `format` and `tokens`, each over the problems."""
     samples = len(rows[0].correct)
     found = {f"mean@{samples}": estimate([row.accuracy for row in rows], seed=seed)}
@@ -71,7 +71,7 @@ def figures(rows: Sequence[Answers], *, seed: int = 0) -> dict[str, Estimate]:
     return found
 
 
-def compare(before: Sequence[Answers], after: Sequence[Answers], *, seed: int = 0) -> Comparison:
+def paired_test(before: Sequence[Answers], after: Sequence[Answers], *, seed: int = 0) -> Comparison:
     """The paired difference of accuracy on the problems that both have. ValueError if there are none."""
     old = {(row.dataset, row.id): row.accuracy for row in before}
     pairs = [(old[row.dataset, row.id], row.accuracy) for row in after if (row.dataset, row.id) in old]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from uec_vlm.reports.benchmark import Answers, compare, figures, majority_at_k, powers_up_to
+from uec_vlm.reports.answers import Answers, estimates, majority_at_k, paired_test, powers_up_to
 
 
 def answers(correct: str, votes: str, name: str = "a") -> Answers:
@@ -43,7 +43,7 @@ def test_a_majority_of_more_than_there_are_is_refused() -> None:
 
 def test_the_figures_of_two_problems() -> None:
     rows = [answers("1100", "xxyz"), answers("0000", "yyzz", "b")]
-    found = figures(rows)
+    found = estimates(rows)
     assert list(found) == ["mean@4", "pass@1", "pass@2", "pass@4", "maj@2", "maj@4", "format", "tokens"]
     # pass@2 of the first: 1 - C(2, 2) / C(4, 2) = 5 / 6, of the second 0. maj@4 of the first: x leads, right.
     assert [round(found[name].mean, 6) for name in ("mean@4", "pass@2", "pass@4", "maj@2", "maj@4", "tokens")] == [
@@ -59,10 +59,10 @@ def test_powers() -> None:
 def test_a_paired_comparison_uses_the_problems_that_both_have() -> None:
     before = [answers("00", "xx", f"{n}") for n in range(12)]
     after = [answers("11", "xx", f"{n}") for n in range(4, 14)]
-    found = compare(before, after)
+    found = paired_test(before, after)
     # Eight differences of 1: two of 2^8 sign patterns are as extreme, so p = 2 / 256.
     assert found.problems == 8 and found.difference.mean == 1.0
     assert found.p_value == pytest.approx(2 / 256, abs=1e-9)
-    assert compare(after, after).p_value == 1.0
+    assert paired_test(after, after).p_value == 1.0
     with pytest.raises(ValueError, match="no problem in common"):
-        compare(before[:2], after[-2:])
+        paired_test(before[:2], after[-2:])
