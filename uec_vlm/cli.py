@@ -123,17 +123,8 @@ def _is_given(context: typer.Context, name: str) -> bool:
 
 
 _OF_DATA_SETS = (
-    "config",
-    "mode",
-    "samples",
-    "temperature",
-    "max_new_tokens",
-    "limit",
-    "engine",
-    "seed",
-    "out",
-    "against",
-)
+    "config", "mode", "samples", "temperature", "max_new_tokens", "limit", "engine", "seed", "out", "against",
+)  # fmt: skip
 
 
 @app.command("eval")

@@ -13,18 +13,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from uec_vlm.engine_sections import VLLMSection
+from uec_vlm.engine_sections import RolloutSection as RolloutSection
 from uec_vlm.errors import ConfigError
-from uec_vlm.sections import C, Section, parse_section, read_yaml, with_overrides
+from uec_vlm.sections import (
+    C,
+    Count,
+    Decay,
+    Positive,
+    Section,
+    parse_section,
+    read_yaml,
+    with_overrides,
+)  # fmt: skip
 from uec_vlm.sections import dump_config as dump_config
 from uec_vlm.sections import merge as merge
-
-Positive = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
-Rate = Annotated[float, Field(gt=0.0, le=1.0)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
-Temperature = Annotated[float, Field(gt=0.0, le=5.0)]
 
 STARTER = "starter"
 """The model path that means the policy shipped inside the package."""
@@ -180,37 +182,6 @@ class DataSection(Section):
     check: bool = True
 
 
-class RolloutSection(Section):
-    """The regular rollouts: P prompts a step, G completions of each.
-
-    batch_tokens: cached tokens held while sampling. prefix_mib: MiB of prompts kept read until the extra rollouts.
-    cuda_graphs: on a GPU, a token's kernels are recorded and replayed (`engine: hf`, families of the lean loop).
-    vllm: for `engine: vllm` only.
-    """
-
-    engine: Literal["hf", "vllm"] = "hf"
-    prompts_per_step: Positive = 8
-    completions_per_prompt: Annotated[int, Field(ge=2)] = 5
-    temperature: Temperature = 1.0
-    top_p: Rate = 1.0
-    max_new_tokens: Positive = 256
-    batch_tokens: Positive = 65_536
-    prefix_mib: Count = 1024
-    cuda_graphs: bool = True
-    vllm: VLLMSection | None = None
-
-    @model_validator(mode="after")
-    def _engine(self) -> RolloutSection:
-        if self.engine == "vllm" and self.vllm is None:
-            raise ValueError("engine = vllm needs a section vllm: give vllm.servers, or vllm.start")
-        return self
-
-    @property
-    def outside(self) -> bool:
-        """Whether other processes sample, which are given the weights: the trainer then holds no cache of its own."""
-        return self.engine != "hf"
-
-
 class RewardSection(Section):
     """accuracy_weight * accuracy + format_weight * format + what functions of yours give; each is measured apart.
 
@@ -328,13 +299,11 @@ class RunConfig(Section):
                 f"checkpoint.lora = '{self.checkpoint.lora}' asks for an adapter, but model.lora is null; "
                 "set model.lora, or leave checkpoint.lora away"
             )
-        sequences = self.update.sequences_per_optimizer_step
-        unit = self.rollout.prompts_per_step * self.rollout.completions_per_prompt
+        sequences, unit = self.update.sequences_per_optimizer_step, self.rollout.per_step
         if sequences is not None and unit % sequences:
             raise ValueError(
                 f"update.sequences_per_optimizer_step = {sequences} does not divide the training batch of "
-                f"rollout.prompts_per_step * rollout.completions_per_prompt = {unit}, so optimizer steps would have "
-                f"another size; choose a divisor of {unit}"
+                f"rollout.prompts_per_step * rollout.completions_per_prompt = {unit}; choose a divisor of {unit}"
             )
         return self
 

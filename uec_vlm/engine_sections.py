@@ -1,14 +1,12 @@
-"""The sections of the configuration that concern engines outside the process."""
+"""The sections of the configuration that concern rollouts and the engines that sample them."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from uec_vlm.sections import Section
-
-Positive = Annotated[int, Field(ge=1)]
+from uec_vlm.sections import Count, Positive, Rate, Section, Temperature
 
 
 class VLLMStart(Section):
@@ -76,3 +74,39 @@ class VLLMSection(Section):
                     "weights_dir to a folder that both see"
                 )
         return self
+
+
+class RolloutSection(Section):
+    """The regular rollouts: P prompts a step, G completions of each.
+
+    batch_tokens: cached tokens held while sampling. prefix_mib: MiB of prompts kept read until the extra rollouts.
+    cuda_graphs: on a GPU, a token's kernels are recorded and replayed (`engine: hf`, families of the lean loop).
+    vllm: for `engine: vllm` only.
+    """
+
+    engine: Literal["hf", "vllm"] = "hf"
+    prompts_per_step: Positive = 8
+    completions_per_prompt: Annotated[int, Field(ge=2)] = 5
+    temperature: Temperature = 1.0
+    top_p: Rate = 1.0
+    max_new_tokens: Positive = 256
+    batch_tokens: Positive = 65_536
+    prefix_mib: Count = 1024
+    cuda_graphs: bool = True
+    vllm: VLLMSection | None = None
+
+    @model_validator(mode="after")
+    def _engine(self) -> RolloutSection:
+        if self.engine == "vllm" and self.vllm is None:
+            raise ValueError("engine = vllm needs a section vllm: give vllm.servers, or vllm.start")
+        return self
+
+    @property
+    def outside(self) -> bool:
+        """Whether other processes sample, which are given the weights: the trainer then holds no cache of its own."""
+        return self.engine != "hf"
+
+    @property
+    def per_step(self) -> int:
+        """P x G: the regular rollouts of a step."""
+        return self.prompts_per_step * self.completions_per_prompt

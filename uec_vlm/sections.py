@@ -5,14 +5,21 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from uec_vlm.errors import ConfigError
 
 C = TypeVar("C", bound="Section")
+
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0.0, le=1.0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
+Temperature = Annotated[float, Field(gt=0.0, le=5.0)]
 
 # Values of `kind` by which pydantic names the places inside a data source; they are no keys of the file.
 _KINDS = ("geosynth", "parquet", "mixture")

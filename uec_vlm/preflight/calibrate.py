@@ -107,7 +107,7 @@ def replayed_trajectories(config: RunConfig, admitted: float) -> float:
     objective = build_objective(config.objective)
     if not objective.replays:
         return 0.0
-    settings, unit = objective.replay_settings, config.rollout.prompts_per_step * config.rollout.completions_per_prompt
+    settings, unit = objective.replay_settings, config.rollout.per_step
     capacity = capacity_of(unit=unit, settings=settings)
     lives = [settings.max_reuse * settings.every] if settings.max_reuse is not None else []
     lives += [settings.max_age] if settings.max_age is not None else []

@@ -19,7 +19,7 @@ def objective(config: RunConfig) -> Iterator[Finding]:
 
 def _inert_penalty(config: RunConfig, built: Objective) -> Iterator[Finding]:
     update, rollout = config.update, config.rollout
-    unit = rollout.prompts_per_step * rollout.completions_per_prompt
+    unit = rollout.per_step
     one_step = update.epochs == 1 and (update.sequences_per_optimizer_step or unit) >= unit
     if unbound(built.policy_loss) is POLICY_LOSSES["kl_cov"] and one_step:
         yield Finding(

@@ -13,10 +13,8 @@ from pydantic import Field, model_validator
 
 from uec_vlm.config import RunConfig, load_config
 from uec_vlm.errors import ConfigError
-from uec_vlm.sections import Section, merge, parse_section, read_yaml
+from uec_vlm.sections import Positive, Rate, Section, merge, parse_section, read_yaml
 
-Positive = Annotated[int, Field(ge=1)]
-Rate = Annotated[float, Field(gt=0.0, le=1.0)]
 # What may differ between two runs of the same cell without changing its numbers.
 _NO_MATTER = {"run": ("name", "dir", "trackers"), "checkpoint": ("every", "keep_last"), "evaluate": ("start_cache",)}
 

@@ -319,7 +319,7 @@ def _reference(config: RunConfig, learner: Learner) -> Scorer:
 
 
 def _step_settings(config: RunConfig) -> StepSettings:
-    unit = config.rollout.prompts_per_step * config.rollout.completions_per_prompt
+    unit = config.rollout.per_step
     return StepSettings(
         seed=config.run.seed,
         prompts=config.rollout.prompts_per_step,
