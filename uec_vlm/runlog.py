@@ -84,8 +84,8 @@ class RunFolder:
             if file.is_file():
                 kept = [row for row in _rows(file) if row["step"] <= step]
                 write_text(file, "".join(json.dumps(row) + "\n" for row in kept))
-        for dump in sorted((self.path / "rollouts").glob("step_*.parquet")):
-            if int(dump.stem.removeprefix("step_")) > step:
+        for dump in dump_files(self.path / "rollouts"):
+            if step_of_dump(dump) > step:
                 dump.unlink()
 
     def write_rollouts(

@@ -13,7 +13,7 @@ from uec_vlm.policy import Reader, load_reader
 from uec_vlm.preflight import data_checks, machine_checks, model_checks, objective_checks
 from uec_vlm.preflight.data_checks import Reading, read_split
 from uec_vlm.preflight.findings import CHECKS, Examination, Finding
-from uec_vlm.preflight.memory import shape_of, state_bytes, trainable_weights
+from uec_vlm.preflight.memory import shape_of, state_bytes, trainable_weights, width_of
 from uec_vlm.records import Prompt, Sample
 from uec_vlm.trainer.build import (
     build_bench,
@@ -83,9 +83,8 @@ def _of_model(config: RunConfig, reader: Reader) -> Iterator[Finding]:
         return
     shape = shape_of(reader.config)
     trained = trainable_weights(shape, config.model)
-    width = 4 if config.model.dtype == "float32" else 2
     yield from machine_checks.disk(
-        config, weight_bytes=shape.weights * width, state_bytes=state_bytes(trained, config.model)
+        config, weight_bytes=shape.weights * width_of(config.model), state_bytes=state_bytes(trained, config.model)
     )
 
 
@@ -120,7 +119,7 @@ def _of_data(config: RunConfig, reader: Reader, options: Options, *, broken: boo
 def _of_engine(
     config: RunConfig, reader: Reader, render: Callable[[Sample], Prompt], options: Options
 ) -> Iterator[Finding]:
-    size = shape_of(reader.config).weights * (4 if config.model.dtype == "float32" else 2)
+    size = shape_of(reader.config).weights * width_of(config.model)
     if size > _SMALL_WEIGHTS and not options.load:
         yield Finding(
             "engine", "warning", f"not tried: {size / 1e9:.1f} GB of weights would be loaded",

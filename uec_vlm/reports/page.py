@@ -21,7 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from uec_vlm.dumps import read_dumps
+from uec_vlm.dumps import COLUMNS, read_dumps
 from uec_vlm.reports import tables
 from uec_vlm.reports.alarms import find_alarms
 from uec_vlm.reports.figures import difficulty_map, figures
@@ -35,11 +35,7 @@ BUDGET = 20 * 2**20
 # The curves that are always in view; the others are folded on a phone.
 _FIRST = ("accuracy", "passk", "controls", "entropy", "hard", "trained")
 
-_COLUMNS = (
-    "step", "id", "source", "group", "place", "temperature", "born", "uses", "problem", "gold", "images", "text",
-    "finish", "correct", "reason", "extracted", "accuracy", "format", "reward", "shaped_reward", "advantage", "kept",
-    "why", "prompt_accuracy", "token_ids", "pieces", "behaviour_logprobs", "logprobs", "entropies", "mean_entropy",
-)  # fmt: skip
+_COLUMNS = tuple(column.name for column in COLUMNS if column.name != "policy_version")
 
 
 def write_page(run: Run, out: Path, *, budget: int = BUDGET) -> Path:

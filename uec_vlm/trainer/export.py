@@ -14,6 +14,7 @@ from uec_vlm.errors import CheckpointError, ModelError
 from uec_vlm.policy import FAMILIES, Policy, save_policy
 from uec_vlm.reports.card import model_card
 from uec_vlm.runlog import RunFolder, read_run
+from uec_vlm.trainer.state import step_of
 
 
 def save_with_card(
@@ -49,7 +50,7 @@ def stage(checkpoint: Path, target: Path) -> Path:
         family = load_config(checkpoint).model_type
         card = model_card(
             read_run(run_path),
-            step=int(checkpoint.name.removeprefix("step_")),
+            step=step_of(checkpoint),
             family=family,
             sees=FAMILIES[family].sees,
             adapter=(checkpoint / "adapter_config.json").is_file(),

@@ -98,8 +98,8 @@ class Sharing:
 
     def whole(self, prompt: Prompt) -> Prompt:
         """The prompt with its pictures, which are not kept where several ranks share the work."""
-        light = len(prompt.image_grid_thw) > 0 and len(prompt.pixel_values) == 0
-        return self.render(prompt.sample) if light else prompt
+        stripped = len(prompt.image_grid_thw) > 0 and len(prompt.pixel_values) == 0
+        return self.render(prompt.sample) if stripped else prompt
 
     def remember(self, sample: Sample) -> Prompt:
         """The prompt of a sample as it is kept: without pictures where several ranks share the work."""
