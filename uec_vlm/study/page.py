@@ -91,7 +91,8 @@ def study_text(study: Study, *, images: Path, link: str) -> str:
             "### What moves entropy", changes,
             "1/1000 nats per token, mean over steps. Predicted: per unit step on the logits, by source of a row. "
             "Realised: over all updates of a step, on its regular rollouts, at the steps that are measured "
-            "(`log.realised_dh_every`); where each of these replays as well, more optimizer steps stand behind it than behind other arms'.",
+            "(`log.realised_dh_every`); where each of these replays as well, more optimizer steps stand behind it than "
+            "behind that of other arms.",
         ]  # fmt: skip
     finished = {one["name"] for one in summaries}
     cut_short = [one for one in read_summaries(results, folder="interrupted") if one["name"] not in finished]
