@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import logging
-import os
-from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,7 +10,8 @@ import typer
 from rich.console import Console
 from typer.core import TyperCommand
 
-from uec_vlm.errors import ConfigError, UecError
+from uec_vlm.cli_support import plainly, refuse_options
+from uec_vlm.errors import ConfigError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,41 +28,6 @@ Overrides = Annotated[
 RunPath = Annotated[Path, typer.Argument(help="A run folder, for example runs/quickstart.")]
 
 
-def _plainly(command: Callable[..., None]) -> Callable[..., None]:
-    """What the user can mend is printed without a traceback; exit status 2."""
-
-    @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> None:
-        _silence_libraries()
-        try:
-            command(*args, **kwargs)
-        except UecError as error:
-            Console(stderr=True).print(f"uec-vlm: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-            raise typer.Exit(error.status) from None
-        except KeyboardInterrupt:
-            Console(stderr=True).print(
-                "uec-vlm: interrupted; a run goes on from its newest checkpoint with --resume auto"
-            )
-            raise typer.Exit(130) from None
-
-    return wrapped
-
-
-def _refuse(context: typer.Context, unread: Collection[str], instead: str) -> None:
-    """Raise ConfigError if one of the options of these parameters is on the command line."""
-    given = [
-        param.opts[0] for param in context.command.params if param.name in unread and _is_given(context, param.name)
-    ]
-    if given:
-        raise ConfigError(f"{', '.join(given)}: would not be read. {instead}")
-
-
-def _silence_libraries() -> None:
-    """The libraries' own bars and start-up notes would bury ours; what the user set is left alone."""
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    logging.getLogger("DeepSpeed").addFilter(lambda record: "Setting accelerator to CPU" not in record.getMessage())
-
-
 class _Train(TyperCommand):
     """`train`, whose `--resume` may stand alone: it means `--resume newest` then."""
 
@@ -79,7 +41,7 @@ class _Train(TyperCommand):
 
 
 @app.command(cls=_Train)
-@_plainly
+@plainly
 def train(
     config: ConfigPath,
     overrides: Overrides = None,
@@ -105,7 +67,7 @@ def train(
 
 
 @app.command()
-@_plainly
+@plainly
 def sft(config: ConfigPath, overrides: Overrides = None) -> None:
     """Fine-tune on worked solutions: the cold start before reinforcement learning.
 
@@ -117,18 +79,13 @@ def sft(config: ConfigPath, overrides: Overrides = None) -> None:
     run_sft(load_sft_config(config, overrides or ()), console=_console)
 
 
-def _is_given(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
-
-
 _OF_DATA_SETS = (
     "config", "mode", "samples", "temperature", "max_new_tokens", "limit", "engine", "seed", "out", "against",
 )  # fmt: skip
 
 
 @app.command("eval")
-@_plainly
+@plainly
 def evaluate(
     context: typer.Context,
     model: Annotated[str, typer.Argument(help="A model folder, a Hub id, starter; or a training configuration.")],
@@ -165,13 +122,15 @@ def evaluate(
     if model.endswith((".yaml", ".yml")):
         from uec_vlm.trainer.evaluate_command import run_evaluation
 
-        _refuse(context, _OF_DATA_SETS, "Behind a configuration, write KEY=VALUE; or name a model and data sets.")
+        refuse_options(
+            context, _OF_DATA_SETS, "Behind a configuration, write KEY=VALUE; or name a model and data sets."
+        )
         run_evaluation(load_config(model, datasets or ()), model=checkpoint, split=split, console=_console)
         return
     from uec_vlm.trainer.evaluate_datasets import evaluate_datasets
     from uec_vlm.trainer.evaluation_config import EvalOptions
 
-    _refuse(context, ("checkpoint", "split"), "They go with a configuration.")
+    refuse_options(context, ("checkpoint", "split"), "They go with a configuration.")
     if not datasets:
         raise ConfigError("no data set: give Parquet files, prepared folders, or splits of the training configuration.")
     options = EvalOptions(
@@ -189,7 +148,7 @@ def evaluate(
 
 
 @app.command()
-@_plainly
+@plainly
 def predict(
     model: Annotated[str, typer.Argument(help="A model folder, a Hub id, or the word starter.")],
     image: Annotated[Path, typer.Argument(help="A picture file.")],
@@ -207,7 +166,7 @@ def predict(
 
 
 @app.command()
-@_plainly
+@plainly
 def verify(
     file: Annotated[Path, typer.Argument(help="JSON Lines: response, gold, and perhaps choices, question, expected.")],
     examples: Annotated[int, typer.Option(min=0, help="Disagreements to show.")] = 5,
@@ -222,7 +181,7 @@ def verify(
 
 
 @app.command()
-@_plainly
+@plainly
 def report(
     context: typer.Context,
     run: RunPath,
@@ -241,9 +200,9 @@ def report(
     from uec_vlm.runlog import read_run
 
     if serve:
-        _refuse(context, ("out",), "--serve writes nothing; leave one of them out.")
+        refuse_options(context, ("out",), "--serve writes nothing; leave one of them out.")
     else:
-        _refuse(context, ("host", "port"), "They go with --serve.")
+        refuse_options(context, ("host", "port"), "They go with --serve.")
     folder = read_run(run)
     if serve:
         _serve(run, host, port)
@@ -257,7 +216,7 @@ def report(
 
 
 @app.command()
-@_plainly
+@plainly
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Run folders; those that differ in their seed only are one line.")],
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("comparison.html"),
@@ -288,7 +247,7 @@ def _serve(run: Path, host: str, port: int) -> None:
 
 
 @app.command()
-@_plainly
+@plainly
 def doctor(
     config: ConfigPath,
     overrides: Overrides = None,
@@ -313,7 +272,7 @@ def doctor(
 
 
 @app.command()
-@_plainly
+@plainly
 def plan(
     config: ConfigPath,
     overrides: Overrides = None,
@@ -344,7 +303,7 @@ def plan(
 
 
 @app.command()
-@_plainly
+@plainly
 def study(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="A study file, for example configs/study/geosynth.yaml.")],
@@ -368,7 +327,7 @@ def study(
 
     aside = {"page": page, "repeat": repeat, "unfinished": unfinished}
     for name in (name for name, value in aside.items() if value):
-        _refuse(context, ({"only", "jobs"} | aside.keys()) - {name}, f"--{name} goes alone.")
+        refuse_options(context, ({"only", "jobs"} | aside.keys()) - {name}, f"--{name} goes alone.")
     if page is not None:
         renew_page(load_study(file), page)
     elif repeat is not None:
@@ -380,7 +339,7 @@ def study(
 
 
 @app.command()
-@_plainly
+@plainly
 def push(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint, e.g. runs/quickstart/checkpoints/step_40.")],
     repo: Annotated[str, typer.Option(help="USER/NAME on the Hub; it is made if it is not there.")],

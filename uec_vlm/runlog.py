@@ -124,10 +124,13 @@ def open_run(path: str | Path, *, resume: bool, config_yaml: str, anew: bool = F
 def sole_writer(path: str | Path) -> Iterator[None]:
     """Holds the lock of a run folder, which is made if need be; the system frees it when its process ends.
 
-    RunError, naming the holder, if another run is writing there.
+    RunError if the folder cannot be made, or, naming the holder, if another run is writing there.
     """
     folder = Path(path)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{path} cannot be made ({error.strerror}); choose another folder with run.dir=...") from None
     lock, holder = FileLock(folder / ".lock"), folder / ".lock.holder"
     try:
         lock.acquire(timeout=0)

@@ -34,7 +34,10 @@ MAY_IMPORT = {
     "starter": COMMON | EVERY_STATION | {"geosynth", "reports", "trainer"},
     # preflight asks `trainer.build` for the very stations that a run would use
     "preflight": COMMON | EVERY_STATION | {"config", "runlog", "geosynth", "trainer"},
-    "cli": COMMON | EVERY_STATION | {"config", "runlog", "geosynth", "reports", "trainer", "preflight", "study"},
+    "cli_support": {"errors"},
+    "cli": COMMON
+    | EVERY_STATION
+    | {"cli_support", "config", "runlog", "geosynth", "reports", "trainer", "preflight", "study"},
 }
 # libraries that loading the part must not load
 MUST_NOT_LOAD = {
