@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import shutil
@@ -14,7 +15,8 @@ from typer.testing import CliRunner
 
 from uec_vlm.cli import app
 from uec_vlm.config import config_folder
-from uec_vlm.geosynth import make_problem
+from uec_vlm.geosynth import ProblemSet, make_problem
+from uec_vlm.geosynth.write import write_splits
 from uec_vlm.runlog import read_run
 from uec_vlm.trainer.predict import predict
 
@@ -185,6 +187,32 @@ def test_sft_writes_a_model_that_train_takes(tmp_path: Path) -> None:
     assert "already there" in refused.output
 
 
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [("{solutio}", "has no 'solutio'"), ("{answer", "expected '}'"), ("{answer.x}", "has no attribute 'x'")],
+)
+def test_a_target_that_cannot_be_filled_is_told_before_the_first_step(template: str, told: str, tmp_path: Path) -> None:
+    config = {
+        "run": {"dir": str(tmp_path / "sft")},
+        "data": {"train": {"kind": "geosynth", "count": 8}, "target": template},
+        "sft": {"steps": 2, "batch_size": 4},
+    }
+    path = tmp_path / "sft.yaml"
+    path.write_text(yaml.safe_dump(config))
+    refused = RUNNER.invoke(app, ["sft", str(path)])
+    assert refused.exit_code == 2
+    assert told in " ".join(refused.output.split()) and "step 1/" not in refused.output
+
+
+def test_sft_leaves_a_run_alone(runs: Any, tmp_path: Path) -> None:
+    before = (runs[0] / "config.yaml").read_text()
+    path = tmp_path / "sft.yaml"
+    path.write_text(yaml.safe_dump({"data": {"train": {"kind": "geosynth", "count": 8}}, "sft": {"steps": 1}}))
+    refused = RUNNER.invoke(app, ["sft", str(path), f"run.dir={runs[0]}"])
+    assert refused.exit_code == 2 and "metrics.jsonl is already there" in refused.output
+    assert (runs[0] / "config.yaml").read_text() == before
+
+
 @pytest.mark.parametrize("command", ["train", "sft", "eval", "predict", "verify", "report"])
 def test_help_has_an_example(command: str) -> None:
     said = _ok(command, "--help")
@@ -202,6 +230,10 @@ def test_help_has_an_example(command: str) -> None:
             ["train", QUICKSTART, "data.train.kind=parquet", "data.train.path=none.parquet", "run.dir=DIR"],
             "none.parquet",
         ),
+        (["train", QUICKSTART, "run.dir=FILE"], "cannot be made"),
+        (["train", QUICKSTART, "run.dir=FILE/below"], "cannot be made"),
+        (["sft", "SFT", "run.dir=FILE"], "cannot be made"),
+        (["eval", "starter", "PARQUET", "--out", "FILE"], "Give another path"),
         (["report", "DIR"], "is no run folder"),
         (["predict", "starter", "none.png", "Find x."], "no such picture file"),
         (["eval", QUICKSTART, "--limit", "3", "--out", "DIR"], "--limit, --out: would not be read"),
@@ -214,7 +246,14 @@ def test_help_has_an_example(command: str) -> None:
     ],
 )
 def test_what_the_user_can_mend_is_said_without_a_traceback(arguments: list[str], told: str, tmp_path: Path) -> None:
-    result = RUNNER.invoke(app, [argument.replace("DIR", str(tmp_path / "run")) for argument in arguments])
+    file, sft, parquet = tmp_path / "file", tmp_path / "sft.yaml", tmp_path / "test.parquet"
+    file.write_text("a file, and no folder")
+    sft.write_text(yaml.safe_dump({"data": {"train": {"kind": "geosynth", "count": 8}}, "sft": {"steps": 1}}))
+    if "PARQUET" in arguments:
+        write_splits({"test": ProblemSet(split="test", count=1, seed=0)}, tmp_path)
+    places = {"DIR": tmp_path / "run", "FILE": file, "SFT": sft, "PARQUET": parquet}
+    given = [functools.reduce(lambda text, name: text.replace(name, str(places[name])), places, x) for x in arguments]
+    result = RUNNER.invoke(app, given)
     assert result.exit_code == 2, result.output
     assert told in result.output
     assert "Traceback" not in result.output
@@ -226,6 +265,15 @@ def test_a_resume_with_other_settings_is_refused(runs: Any) -> None:
     )
     assert result.exit_code == 2
     assert "update.learning_rate" in result.output
+
+
+def test_a_run_is_not_resumed_to_a_step_behind_it(runs: Any) -> None:
+    """Its model would be evaluated as that of the earlier step."""
+    before = (runs[0] / "evaluations.jsonl").read_text()
+    result = RUNNER.invoke(app, ["train", QUICKSTART, f"run.dir={runs[0]}", "run.steps=3", *SMALL, "--resume", "auto"])
+    assert result.exit_code == 2
+    assert "is at step 4 already" in result.output
+    assert (runs[0] / "evaluations.jsonl").read_text() == before
 
 
 def test_a_folder_with_a_run_is_not_overwritten(runs: Any) -> None:

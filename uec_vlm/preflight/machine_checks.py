@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -64,13 +65,17 @@ def disk(config: RunConfig, *, weight_bytes: int, state_bytes: int, free: int | 
     weight_bytes, state_bytes: of one checkpoint, without and beside its weights. free: None asks the file system.
     """
     target = Path(config.run.dir or f"runs/{config.run.name}")
+    existing = next(folder for folder in (target.absolute(), *target.absolute().parents) if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        said = f"run.dir = {target}: {existing} is {'not writable' if existing.is_dir() else 'a file'}"
+        yield Finding("disk", "error", said, "Choose another run.dir.")
+        return
     if (target / "metrics.jsonl").is_file():
         yield Finding(
             "disk", "warning", f"{target} already holds a run", "Choose run.dir=..., or continue with --resume."
         )
     kept = config.checkpoint.keep_last + config.checkpoint.keep_best + 1  # and the one that is being written
     need = kept * (weight_bytes + state_bytes)
-    existing = next(folder for folder in (target.absolute(), *target.absolute().parents) if folder.exists())
     room = shutil.disk_usage(existing).free if free is None else free
     told = f"{kept} checkpoints need {need / 1e9:.2f} GB, {room / 1e9:.1f} GB are free at {existing}"
     if need > room:

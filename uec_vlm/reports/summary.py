@@ -50,10 +50,8 @@ def _line(row: Mapping[str, Any]) -> str:
     samples, problems = row["samples"], len(row["ids"])
     reached = sum(pass_at_k(row["correct"], samples, samples)) / problems
     well_formed = sum(row["formatted"]) / (samples * problems)
-    return (
-        f"step {row['step']:<5} pass@1 {estimate(accuracies(row))}  pass@{samples} {reached:.3f}  "
-        f"format {well_formed:.3f}"
-    )
+    of_several = f"  pass@{samples} {reached:.3f}" if samples > 1 else ""
+    return f"step {row['step']:<5} pass@1 {estimate(accuracies(row))}{of_several}  format {well_formed:.3f}"
 
 
 def print_comparison(groups: Sequence[Group], console: Console) -> None:

@@ -36,7 +36,7 @@ from uec_vlm.trainer.combinations import refuse_combination
 from uec_vlm.trainer.engines import build_vllm
 from uec_vlm.trainer.evaluate import EvaluationSettings, HeldOut
 from uec_vlm.trainer.judging import RewardSettings, judge_rollouts
-from uec_vlm.trainer.launch import Launched, build_learner, launch
+from uec_vlm.trainer.launch import Launched, build_learner, launch, refuse_missing_gpu
 from uec_vlm.trainer.learner import Learner
 from uec_vlm.trainer.memory import brought_to
 from uec_vlm.trainer.ranks import ALONE, Ranks
@@ -178,9 +178,13 @@ def model_folder(path: str) -> str:
 
 
 def device_of(name: str) -> str:
-    """The device that `model.device` means for one process: `auto` is the GPU where there is one."""
+    """The device that `model.device` means for one process: `auto` is the GPU where there is one.
+
+    ConfigError for a GPU where torch sees none.
+    """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    refuse_missing_gpu(name)
     return name
 
 

@@ -52,6 +52,7 @@ def start_accelerator(device: str) -> Accelerator:
     """
     wants_zero = os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
     wants_fsdp = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+    refuse_missing_gpu(device)
     on_cpu = device == "cpu" or not torch.cuda.is_available()
     if os.environ.setdefault("ACCELERATE_DEEPSPEED_ZERO3_INIT", "false").lower() == "true":
         raise ConfigError(
@@ -84,6 +85,15 @@ def start_accelerator(device: str) -> Accelerator:
         )
     _refuse_accumulation(accelerator)
     return accelerator
+
+
+def refuse_missing_gpu(device: str) -> None:
+    """ConfigError for `model.device = cuda` where torch sees no GPU: accelerate would train on the CPU."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "model.device = cuda, and torch sees no GPU here: is it a build for the CPU, or does "
+            "CUDA_VISIBLE_DEVICES hide it? Set model.device = auto to take a GPU only where there is one."
+        )
 
 
 def _refuse_accumulation(accelerator: Accelerator) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from uec_vlm.config import RunConfig, dump_config
 from uec_vlm.dumps import sample_rows
-from uec_vlm.errors import CheckpointError, RunError, RunStopped, UecError
+from uec_vlm.errors import CheckpointError, ConfigError, RunError, RunStopped, UecError
 from uec_vlm.metrics import StepReport
 from uec_vlm.policy import Policy
 from uec_vlm.reports.summary import print_summary, write_report
@@ -100,6 +100,11 @@ def _open(config: RunConfig, path: Path, *, resume: Resume | None, console: Cons
     checkpoint = choose_checkpoint(path / "checkpoints", resume, tell)
     if checkpoint is not None or (resume == "auto" and (path / "metrics.jsonl").is_file()):
         refuse_other_run(config, path)
+    if checkpoint is not None and step_of(checkpoint) > config.run.steps:
+        raise ConfigError(
+            f"run.steps = {config.run.steps}: the run in {path} is at step {step_of(checkpoint)} already. Give at "
+            "least that many steps, or begin a new run with run.dir=..."
+        )
     anew = resume == "auto" and checkpoint is None
     open_run(path, resume=checkpoint is not None, anew=anew, config_yaml=dump_config(config))
     tell(f"run folder: {path}")

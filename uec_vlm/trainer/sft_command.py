@@ -8,9 +8,11 @@ from pathlib import Path
 from rich.console import Console
 
 from uec_vlm.config import SftConfig, dump_config
+from uec_vlm.durable import write_text
 from uec_vlm.errors import ConfigError, RunError
 from uec_vlm.policy import save_policy
 from uec_vlm.records import Sample
+from uec_vlm.runlog import full_disk_told, sole_writer
 from uec_vlm.trainer.build import build_policy, build_renderer, build_samples, device_of
 from uec_vlm.trainer.combinations import refuse_sft_combination
 from uec_vlm.trainer.sft import Example, Examples, sft_run
@@ -35,22 +37,39 @@ def _filled(template: str, sample: Sample) -> str:
     known = {"answer": sample.answer, **sample.metadata}
     try:
         return template.format(**known)
-    except (KeyError, IndexError) as error:
+    except (KeyError, IndexError, AttributeError) as error:
         raise ConfigError(
             f"data.target = '{template}': sample '{sample.id}' has no {error}; it has {sorted(known)}. "
             "Braces that are meant as such are doubled."
         ) from None
+    except ValueError as error:
+        raise ConfigError(f"data.target = '{template}': {error}. Braces that are meant as such are doubled.") from None
 
 
 def run_sft(config: SftConfig, *, console: Console) -> Path:
-    """Trains and writes `<run folder>/model`; returns that folder. RunError if it is already there."""
+    """Trains and writes `<run folder>/model`; returns that folder.
+
+    RunError if the folder holds a model or a run. ConfigError before the first step for a sample without a target.
+    """
     folder = Path(config.run.dir or f"runs/{config.run.name}")
-    target = folder / "model"
-    if target.exists():
-        raise RunError(f"{target} is already there; choose run.dir=... or delete it.")
     refuse_sft_combination(config)
-    policy = build_policy(config.model, config.data.prompt, device=device_of(config.model.device))
+    with sole_writer(folder), full_disk_told(folder):
+        _refuse_taken(folder)
+        return _train(config, folder, console)
+
+
+def _refuse_taken(folder: Path) -> None:
+    taken = next((folder / name for name in ("model", "metrics.jsonl") if (folder / name).exists()), None)
+    if taken is not None:
+        raise RunError(f"{taken} is already there; choose run.dir=... or delete it.")
+
+
+def _train(config: SftConfig, folder: Path, console: Console) -> Path:
     samples = build_samples(config.data.train, "train")
+    # Generated problems all have the same metadata, and cost a picture each.
+    for place in range(1 if config.data.train.kind == "geosynth" else len(samples)):
+        _filled(config.data.target, samples[place])
+    policy = build_policy(config.model, config.data.prompt, device=device_of(config.model.device))
     settings = config.sft
     steps = sft_run(
         policy,
@@ -73,7 +92,7 @@ def run_sft(config: SftConfig, *, console: Console) -> Path:
                 f"gradient norm {record.gradient_norm:.3f}",
                 highlight=False,
             )
-    save_policy(policy, target)
-    (folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-    console.print(f"{target}", highlight=False)
-    return target
+    save_policy(policy, folder / "model")
+    write_text(folder / "config.yaml", dump_config(config))
+    console.print(f"{folder / 'model'}", highlight=False)
+    return folder / "model"

@@ -52,6 +52,14 @@ def test_the_quickstart_is_healthy(tmp_path: Path) -> None:
     assert all(finding["level"] == "ok" for finding in told["findings"])
 
 
+def test_a_run_folder_that_cannot_be_made_is_told(model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    assert only(healthy(tmp_path, model), f"run.dir={file}/run") == (
+        "disk", "error", f"run.dir = {file}/run: {file} is a file",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [

@@ -14,6 +14,7 @@ from uec_vlm.batches import cut_for_ranks, cut_rollouts
 from uec_vlm.config import SftConfig, merge, parse_config
 from uec_vlm.errors import ConfigError
 from uec_vlm.records import Prompt, Rollout, Sample
+from uec_vlm.trainer.build import device_of
 from uec_vlm.trainer.combinations import Parallelism, refuse_combination, refuse_sft_combination
 from uec_vlm.trainer.launch import start_accelerator
 from uec_vlm.trainer.ranks import Ranks
@@ -128,6 +129,13 @@ def test_accumulation_by_accelerate_is_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "8")
     with pytest.raises(ConfigError, match="gradient_accumulation_steps = 8"):
         start_accelerator("cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused() -> None:
+    for begin in (start_accelerator, device_of):
+        with pytest.raises(ConfigError, match="torch sees no GPU here"):
+            begin("cuda")
 
 
 def test_four_bits_without_their_library_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
