@@ -84,37 +84,20 @@ def choice_letter(given: object, count: int, repairs: Repairs) -> str:
 def different_choices(
     original: Sequence[str], gold: int, repairs: Repairs
 ) -> tuple[list[str], list[float | None], int]:
-    """The normalised choices without empty and repeated ones, their values, and the place of the right one."""
+    """The normalised choices without empty and repeated ones, their values, and the place of the right one.
+
+    Repeated is what is spelt alike after normalisation: choices that are merely equal as numbers (`1-2-3` and `1-3-2`,
+    `4:6` and `2:3`) may be different answers, and are told apart or refused by the grade check.
+    """
     if not normalise_answer(original[gold]):
         raise RowRefused("empty_answer", f"choice {LETTERS[gold]} is {shown(original[gold])}")
-    kept: list[str] = []
-    values: list[float | None] = []
-    right = 0
-    for place, choice in enumerate(map(normalise_answer, original)):
-        if not choice:
-            repairs.add("empty_choice", detail=shown(original))
-            continue
-        value = answer_value(choice)
-        twin = next((n for n in range(len(kept)) if _same(choice, value, kept[n], values[n])), None)
-        if twin is None:
-            kept.append(choice)
-            values.append(value)
-        else:
-            repairs.add("duplicated_choices", detail=shown(original))
-        if place == gold:
-            right = len(kept) - 1 if twin is None else twin
+    spelled = [normalise_answer(one) for one in original]
+    kept = list(dict.fromkeys(filter(None, spelled)))
+    repairs.add(*["empty_choice"] * spelled.count(""), detail=shown(original))
+    repairs.add(*["duplicated_choices"] * (len(spelled) - spelled.count("") - len(kept)), detail=shown(original))
     if len(kept) < 2:
         raise RowRefused("too_few_choices", f"choices are {shown(original)}")
-    return kept, values, right
-
-
-def _same(one: str, value: float | None, other: str, other_value: float | None) -> bool:
-    """Equal as spelled after normalisation, or as numbers to the last digits of a float."""
-    if one == other:
-        return True
-    if value is None or other_value is None:
-        return False
-    return math.isclose(value, other_value, rel_tol=1e-12, abs_tol=1e-12)
+    return kept, [answer_value(one) for one in kept], kept.index(spelled[gold])
 
 
 def text_of(fields: Mapping[str, Any], name: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from data_prep.common import RawRow, RowRefused
 from data_prep.geometry3k import convert
+from data_prep.grade import grade_check
 from tests.unit.data_prep.world import diagram, put_problem, reasons, record, run
 from uec_vlm.verifier import normalise_answer
 
@@ -118,12 +119,12 @@ def test_repaired_by_name(changes: dict[str, Any], expected: tuple[str, ...]) ->
 
 
 def test_dropped_choices_take_their_letters_along() -> None:
-    sample = convert(raw(choices=["7", "7.0", "", "9"], answer="D", precise_value=...)).sample
+    sample = convert(raw(choices=["7", "$7$", "", "9"], answer="D", precise_value=...)).sample
     assert sample.choices == ("7", "9")
     assert sample.answer == "9"
     assert sample.metadata["letter"] == "B"
     assert sample.metadata["letter_original"] == "D"
-    assert sample.metadata["choices_original"] == ["7", "7.0", "", "9"]
+    assert sample.metadata["choices_original"] == ["7", "$7$", "", "9"]
 
 
 def test_repeated_right_choice_is_kept_once() -> None:
@@ -131,11 +132,14 @@ def test_repeated_right_choice_is_kept_once() -> None:
     assert (sample.choices, sample.answer, sample.metadata["letter"]) == (("7", "8", "9"), "8", "B")
 
 
-def test_choices_of_one_value_are_one_choice_and_close_values_are_two() -> None:
+def test_choices_of_one_value_stay_as_they_are_spelt() -> None:
     spelled = ["\\frac { 1 } { \\sqrt 3 }", "0.577", "\\frac { \\sqrt { 3 } } { 3 }", "0.5774"]
     sample = convert(raw(choices=spelled, answer="C", precise_value=...)).sample
-    assert [normalise_answer(choice) for choice in (spelled[0], spelled[1], spelled[3])] == list(sample.choices)
-    assert sample.metadata["letter"] == "A"
+    assert [normalise_answer(choice) for choice in spelled] == list(sample.choices)
+    assert (sample.answer, sample.metadata["letter"]) == (sample.choices[2], "C")
+    with pytest.raises(RowRefused) as refused:
+        grade_check(sample)
+    assert refused.value.reason == "wrong_choice_graded_right"
 
 
 def test_texts_among_precise_values_are_read_or_become_null() -> None:

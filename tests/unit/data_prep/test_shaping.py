@@ -3,7 +3,17 @@
 import pytest
 
 from data_prep.common import RawRow
-from data_prep.shaping import Repairs, answered_sample, facts, plain_key, split_choices, tagged_answer, unboxed
+from data_prep.shaping import (
+    Repairs,
+    answered_sample,
+    different_choices,
+    facts,
+    plain_key,
+    split_choices,
+    tagged_answer,
+    unboxed,
+)
+from uec_vlm.verifier import normalise_answer
 
 ROW = RawRow("train", "train/00007", "table", {}, ())
 
@@ -24,6 +34,29 @@ ROW = RawRow("train", "train/00007", "table", {}, ())
 )
 def test_choices_are_taken_out_only_where_their_labels_run_on(text: str, question: str, choices: list[str]) -> None:
     assert split_choices(text) == (question, choices)
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        ["$6.6\\times 10^{-34}$", "$6.6\\times 10^{-33}$", "1", "2"],
+        ["1-2-3", "1-3-2", "4-1-1", "none"],
+        ["\\sqrt{8}", "2\\sqrt{2}", "4", "8"],
+        ["4:6", "2:3", "6:8", "10:4"],
+    ],
+)
+def test_choices_of_one_value_and_two_spellings_stay_apart(choices: list[str]) -> None:
+    repairs = Repairs("p")
+    kept, values, right = different_choices(choices, 1, repairs)
+    assert (len(kept), len(values), right, repairs.events()) == (4, 4, 1, ())
+    assert kept[1] == normalise_answer(choices[1])
+
+
+def test_repeated_and_empty_choices_are_dropped_and_the_gold_is_followed() -> None:
+    repairs = Repairs("p")
+    assert different_choices(["7", "", "8", "$7$", "9"], 3, repairs) == (["7", "8", "9"], [7.0, 8.0, 9.0], 0)
+    assert [event.reason for event in repairs.events()] == ["empty_choice", "duplicated_choices"]
+    assert different_choices(["7", "7", "", "8"], 3, Repairs("p")) == (["7", "8"], [7.0, 8.0], 1)
 
 
 def test_golds_in_tags_and_boxes() -> None:
