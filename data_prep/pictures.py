@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,11 +16,14 @@ from uec_vlm.errors import DataError
 
 ARCHIVES = ("images.zip", "image.zip")
 
+_Entry = tuple[zipfile.ZipFile, zipfile.ZipInfo]
+
 
 class PictureShelf:
     """Reads pictures by the names that rows give them: under `folder`, or in its `images.zip`, which stays packed.
 
-    A name that leads out of the folder is refused: a data file never makes us open a path of its choice.
+    A name that leads out of the folder is refused: a data file never makes us open a path of its choice. In an archive
+    a path counts before any shorter name, and a name that several entries could have is refused.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -53,25 +56,33 @@ class PictureShelf:
         return data
 
     @cached_property
-    def _entries(self) -> dict[str, tuple[zipfile.ZipFile, zipfile.ZipInfo]]:
-        """Entries of the archives by path, and by the path without its first folder."""
-        found: dict[str, tuple[zipfile.ZipFile, zipfile.ZipInfo]] = {}
-        for path in (self._folder / name for name in ARCHIVES if (self._folder / name).is_file()):
+    def _entries(self) -> tuple[dict[str, _Entry], dict[str, list[_Entry]]]:
+        """Entries of the archives by their paths, and by the other names that a row may give them."""
+        paths: dict[str, _Entry] = {}
+        others: dict[str, list[_Entry]] = {}
+        for file in (self._folder / name for name in ARCHIVES if (self._folder / name).is_file()):
             try:
-                archive = zipfile.ZipFile(path)
+                archive = zipfile.ZipFile(file)
             except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
-                raise DataError(f"{path}: not a readable zip archive ({error}); download it again") from error
-            for info in archive.infolist():
-                parts = PurePosixPath(info.filename.replace("\\", "/")).parts
-                for key in ("/".join(parts), "/".join(parts[1:])):
-                    found.setdefault(key, (archive, info))
-        return found
+                raise DataError(f"{file}: not a readable zip archive ({error}); download it again") from error
+            inner = {_parts(info.filename): info for info in archive.infolist() if not info.is_dir()}
+            tops = {parts[:-1][:1] for parts in inner if parts[:1] != ("__MACOSX",)}
+            wrapped = len(tops) == 1 and () not in tops
+            for parts, info in inner.items():
+                paths.setdefault("/".join(parts), (archive, info))
+                for name in _other_names(parts, file.stem, wrapped=wrapped):
+                    others.setdefault(name, []).append((archive, info))
+        return paths, others
 
     def _packed(self, name: str) -> bytes | None:
-        known = self._entries.get(name) or self._entries.get(name.partition("/")[2])
-        if known is None:
+        paths, others = self._entries
+        found = [paths[name]] if name in paths else others.get(name, [])
+        if len(found) > 1:
+            inner = ", ".join(repr(info.filename) for _, info in found[:3])
+            raise RowRefused("missing_image", f"{shown(name)} may be {inner}; give the path inside the archive")
+        if not found:
             return None
-        archive, info = known
+        archive, info = found[0]
         refusal = entry_refusal(info)
         if refusal is not None:
             raise refusal
@@ -81,9 +92,23 @@ class PictureShelf:
             raise RowRefused("zip_unreadable", f"{info.filename!r}: {str(error)[:120]}") from error
 
 
+def _parts(name: str) -> tuple[str, ...]:
+    return PurePosixPath(name.replace("\\", "/")).parts
+
+
+def _other_names(parts: tuple[str, ...], archive: str, *, wrapped: bool) -> Iterator[str]:
+    """What an entry may be called beside its path.
+
+    Without its first folder (the archive was packed with the folder around it); behind the archive's own name (it is
+    to be unpacked into `images/`); and behind that instead of the first folder where all entries have the same one.
+    """
+    shorter = "/".join(parts[1:])
+    yield from {shorter, "/".join((archive, *parts)), *((f"{archive}/{shorter}",) if wrapped else ())} - {""}
+
+
 def inside(name: str) -> tuple[str, ...]:
     """The parts of a relative path; raises `RowRefused` for one that leads out of its folder."""
-    parts = PurePosixPath(name.replace("\\", "/")).parts
+    parts = _parts(name)
     if ".." in parts or name.startswith(("/", "\\")) or ":" in name or "\0" in name:
         raise RowRefused("image_outside_source", f"image is {shown(name)}")
     return parts

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_prep.common import Event, RawRow
+from data_prep.common import Event, RawRow, RowRefused
 from data_prep.pictures import PictureShelf
 from data_prep.tables import TableLayout, read_table
 from tests.unit.data_prep.world import diagram
@@ -72,6 +72,47 @@ def test_names_that_lead_outside_are_refused(name: str, tmp_path: Path) -> None:
     write(tmp_path / "in" / "train.jsonl", [{"q": "q", "a": "1", "image": name}])
     [event] = read(tmp_path / "in")
     assert isinstance(event, Event) and event.reason == "image_outside_source"
+
+
+@pytest.mark.parametrize(
+    ("entries", "asked", "found"),
+    [
+        (["train/1.png"], "train/1.png", 0),
+        (["train/1.png"], "1.png", 0),
+        (["train/1.png"], "val/1.png", None),
+        (["train/1.png"], "images/1.png", 0),
+        (["train/1.png", "other/2.png"], "images/1.png", None),
+        (["train/1.png", "other/2.png"], "images/train/1.png", 0),
+        (["train/1.png", "other/1.png"], "1.png", None),
+        (["1.png", "2.png"], "images/2.png", 1),
+        (["1.png", "2.png"], "data/2.png", None),
+        (["images/geo/1.png", "__MACOSX/images/geo/._1.png"], "geo/1.png", 0),
+        (["thumbs/geo/1.png", "geo/1.png"], "geo/1.png", 1),
+        (["geo/1.png", "thumbs/geo/1.png"], "geo/1.png", 0),
+        (["thumbs/geo/1.png", "geo/1.png"], "1.png", 1),
+        (["images\\1.png"], "images/1.png", 0),
+        (["./images/1.png"], "1.png", 0),
+    ],
+)
+def test_a_packed_picture_is_found_by_its_own_names_only(
+    entries: list[str], asked: str, found: int | None, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for n, name in enumerate(entries):
+            archive.writestr(name, diagram(n))
+    if found is None:
+        with pytest.raises(RowRefused, match="missing_image"):
+            PictureShelf(tmp_path).read(asked)
+    else:
+        assert PictureShelf(tmp_path).read(asked) == diagram(found)
+
+
+def test_a_name_that_two_entries_share_is_told_with_both(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("train/1.png", diagram(0))
+        archive.writestr("val/1.png", diagram(1))
+    with pytest.raises(RowRefused, match=r"'1\.png' may be 'train/1\.png', 'val/1\.png'; give the path inside"):
+        PictureShelf(tmp_path).read("1.png")
 
 
 def test_hostile_entries_of_the_picture_archive_are_refused(tmp_path: Path) -> None:
