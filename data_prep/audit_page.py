@@ -12,6 +12,7 @@ from typing import Any
 from data_prep.audit_data import DataAudit
 from data_prep.parquet import parquet_rows
 from data_prep.write import write_manifest
+from uec_vlm.pictures import as_shown
 
 PICTURED = 12
 """Pairs whose rows are shown in full, across splits first."""
@@ -156,7 +157,7 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     pictures = []
     for data in row["images"]:
         with Image.open(BytesIO(data), formats=("PNG", "JPEG")) as image:
-            small = image.convert("RGBA")
+            small = as_shown(image).convert("RGBA")
             small.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
         file = BytesIO()
         small.save(file, "PNG")

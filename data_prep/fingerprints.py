@@ -23,6 +23,7 @@ from data_prep.common import SPLITS
 from data_prep.images import MAX_PIXELS
 from data_prep.parquet import parquet_rows
 from uec_vlm.errors import DataError
+from uec_vlm.pictures import as_shown
 
 HASH_SIDE = 16
 SIMILAR_BITS = 40
@@ -45,7 +46,7 @@ _NUMBER = re.compile(r"[0-9]")
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """sha: of the encoded bytes. bits: the perceptual hash as 32 bytes. width, height in pixels."""
+    """sha: of the encoded bytes. bits: the perceptual hash as 32 bytes. width, height in pixels, upright."""
 
     sha: bytes
     bits: bytes
@@ -96,17 +97,17 @@ def picture_of(data: bytes) -> Picture:
                 raise DataError(
                     f"a picture of {image.width} x {image.height} pixels is too large; prepare the set again"
                 )
-            flat: Image.Image = image
-            if image.mode in ("RGBA", "LA", "P", "PA"):
-                flat = Image.new("RGBA", image.size, "white")
-                flat.alpha_composite(image.convert("RGBA"))
+            seen = as_shown(image)
+            flat = seen
+            if seen.mode in ("RGBA", "LA", "P", "PA"):
+                flat = Image.new("RGBA", seen.size, "white")
+                flat.alpha_composite(seen.convert("RGBA"))
             bits = imagehash.phash(flat.convert("L"), hash_size=HASH_SIDE).hash
-            size = image.size
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"a picture cannot be decoded ({error}); prepare the set again") from error
     import numpy as np
 
-    return Picture(hashlib.sha256(data).digest()[:16], np.packbits(bits).tobytes(), *size)
+    return Picture(hashlib.sha256(data).digest()[:16], np.packbits(bits).tobytes(), *seen.size)
 
 
 def fingerprints(folder: Path) -> Iterator[tuple[Fingerprint, dict[str, Any]]]:

@@ -10,6 +10,7 @@ from io import BytesIO
 from PIL import Image
 
 from data_prep.common import RowRefused
+from uec_vlm.pictures import shown_size
 
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 40_000_000
@@ -25,7 +26,7 @@ _DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, ArithmeticError, 
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """Format ("PNG" or "JPEG"), width and height in pixels, and Pillow's colour mode as stored."""
+    """Format ("PNG" or "JPEG"), width and height in pixels when upright, and Pillow's mode as stored."""
 
     format: str
     width: int
@@ -51,7 +52,7 @@ def check_image(data: bytes) -> ImageInfo:
         with Image.open(BytesIO(data), formats=("PNG", "JPEG")) as image:
             _check_size(image.width, image.height)
             image.load()
-            return ImageInfo(str(image.format), image.width, image.height, image.mode)
+            return ImageInfo(str(image.format), *shown_size(image), image.mode)
     except RowRefused:
         raise
     except Image.DecompressionBombError as error:

@@ -10,13 +10,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "uec_vlm"
 EVERY_STATION = {"batches", "policy", "rollouts", "verifier", "objective"}
-COMMON = {"records", "errors", "metrics"}
+COMMON = {"records", "errors", "metrics", "pictures"}
 
 # part -> parts of uec_vlm that it may import, besides its own folder
 MAY_IMPORT = {
     "records": {"errors"},
     "errors": set(),
     "metrics": set(),
+    "pictures": set(),
     "durable": set(),
     "sections": {"errors"},
     "engine_sections": {"sections"},
@@ -26,7 +27,7 @@ MAY_IMPORT = {
     **dict.fromkeys(EVERY_STATION, COMMON),
     "geosynth": {"records", "errors"},
     "integrations": {"verifier", "records", "errors"},
-    "reports": {"metrics", "runlog", "dumps", "errors"},
+    "reports": {"metrics", "runlog", "dumps", "errors", "pictures"},
     "trainer": COMMON
     | EVERY_STATION
     | {"config", "dumps", "engine_sections", "durable", "runlog", "geosynth", "reports"},

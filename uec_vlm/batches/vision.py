@@ -16,21 +16,26 @@ from PIL import Image
 from torch import Tensor
 
 from uec_vlm.errors import DataError
+from uec_vlm.pictures import as_shown
 
 # The factor that qwen_vl_utils multiplies the patch size with; a processor that merges otherwise is allowed for below.
 _MERGE_OF_UTILS = 2
 
 
 def decode_picture(data: bytes, place: str) -> Image.Image:
-    """Decode to RGB, transparency over white. Raises DataError with `place` when the bytes are no whole picture."""
+    """Decode to RGB, upright, transparency over white.
+
+    Raises DataError with `place` when the bytes are no whole picture.
+    """
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.verify()  # the checksums of a PNG, which decoding alone does not look at
-        with Image.open(io.BytesIO(data)) as image:
-            if "A" not in image.getbands() and "transparency" not in image.info:
-                return image.convert("RGB")
-            paper = Image.new("RGBA", image.size, "white")
-            return Image.alpha_composite(paper, image.convert("RGBA")).convert("RGB")
+        with Image.open(io.BytesIO(data)) as opened:
+            shown = as_shown(opened)
+            if "A" not in shown.getbands() and "transparency" not in shown.info:
+                return shown.convert("RGB")
+            paper = Image.new("RGBA", shown.size, "white")
+            return Image.alpha_composite(paper, shown.convert("RGBA")).convert("RGB")
     except Exception as error:  # decoders raise errors of every kind on broken bytes
         raise DataError(f"{place}: the picture cannot be decoded ({error}). Prepare the data again.") from error
 

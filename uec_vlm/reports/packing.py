@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from uec_vlm.dumps import sample_rows
+from uec_vlm.pictures import as_shown
 
 _BLOCK = 200
 _PLAIN_COLUMNS = ("step", "group", "place", "born", "uses", "correct", "kept")
@@ -134,7 +135,7 @@ def _image(file: Path) -> str | None:
         with Image.open(io.BytesIO(data)) as picture:
             kind = picture.format
             if max(picture.size) > _SIDE or kind not in ("PNG", "JPEG", "WEBP"):
-                small = picture.convert("RGB")
+                small = as_shown(picture).convert("RGB")
                 small.thumbnail((_SIDE, _SIDE))
                 buffer = io.BytesIO()
                 small.save(buffer, "WEBP", quality=80)

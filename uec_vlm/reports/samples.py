@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from PIL import Image
 
+from uec_vlm.pictures import as_shown
 from uec_vlm.runlog import RunFolder
 
 _WIDTH = 78
@@ -51,7 +52,7 @@ def _choose(rows: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
 
 
 def _open(run: RunFolder, name: str) -> Image.Image:
-    return Image.open(io.BytesIO((run.path / "rollouts" / name).read_bytes())).convert("RGBA")
+    return as_shown(Image.open(io.BytesIO((run.path / "rollouts" / name).read_bytes()))).convert("RGBA")
 
 
 def _describe(row: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from PIL import Image
 
 from uec_vlm.errors import DataError
+from uec_vlm.pictures import shown_size
 from uec_vlm.records import IMAGE_PLACEHOLDER, Sample
 
 
@@ -65,6 +66,6 @@ def white_picture(width: int, height: int) -> bytes:
 def _white(image: bytes) -> bytes:
     try:
         with Image.open(io.BytesIO(image)) as picture:
-            return white_picture(*picture.size)
+            return white_picture(*shown_size(picture))
     except OSError as error:
         raise DataError(f"a picture of the evaluation cannot be read: {error}. Prepare the data again.") from error

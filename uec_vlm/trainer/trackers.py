@@ -21,6 +21,7 @@ from accelerate.tracking import GeneralTracker, MLflowTracker, TensorBoardTracke
 from PIL import Image
 
 from uec_vlm.errors import ConfigError
+from uec_vlm.pictures import as_shown
 
 _PROJECT = "uec-vlm"
 _MLFLOW_PLACE = "MLFLOW_TRACKING_URI"
@@ -173,7 +174,7 @@ _TABLES = {
 
 
 def _pictures(row: Row) -> list[Image.Image]:
-    return [Image.open(io.BytesIO(image)).convert("RGB") for image in row["images"]]
+    return [as_shown(Image.open(io.BytesIO(image))).convert("RGB") for image in row["images"]]
 
 
 def _array(picture: Image.Image) -> Any:
