@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -66,11 +67,20 @@ def load_samples(path: str | Path) -> SampleStore:
     _check_file(file)
     disable_progress_bar()
     try:
-        table = Dataset.from_parquet(str(file))
+        table = Dataset.from_parquet(str(file), cache_dir=str(_mapped_folder(file)))
     except (OSError, ValueError, DatasetGenerationError) as error:
         reason = error.__cause__ or error
         raise DataError(f"{file}: cannot be read ({reason}). Make it again with `python -m data_prep`.") from error
     return SampleStore(table, file)
+
+
+def _mapped_folder(file: Path) -> Path:
+    """Where the mapped table of these very bytes is kept: `datasets` itself knows a file by path and time only."""
+    from datasets import config
+
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    return Path(config.HF_DATASETS_CACHE) / "uec_vlm" / digest[:32]
 
 
 def _check_file(file: Path) -> None:

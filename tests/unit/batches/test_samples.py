@@ -78,6 +78,25 @@ def test_a_file_that_was_written_again_is_read_again(tmp_path: Path) -> None:
     assert load_samples(write(path, [row(0, answer="45")]))[0].answer == "45"
 
 
+def test_a_file_that_was_replaced_under_its_old_time_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "train.parquet"
+    assert load_samples(write(path, [row(0)]))[0].answer == "30"
+    before = path.stat()
+    write(path, [row(0, answer="45")])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # as `cp -p` and `rsync -t` leave it
+    assert path.stat().st_size == before.st_size
+    assert load_samples(path)[0].answer == "45"
+
+
+def test_a_file_is_mapped_once(tmp_path: Path) -> None:
+    path = write(tmp_path / "train.parquet", [row(0)])
+    load_samples(path)
+    made = {file: file.stat().st_mtime_ns for file in (tmp_path / "cache").rglob("*.arrow")}
+    load_samples(path)
+    assert made == {file: file.stat().st_mtime_ns for file in (tmp_path / "cache").rglob("*.arrow")}
+    assert len(made) == 1
+
+
 def test_what_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"absent.parquet: there is no such file"):
         load_samples(tmp_path / "absent.parquet")
