@@ -128,11 +128,17 @@ def _check_text(sample: Sample, problem: str, sees: bool, tokenizer: Any, place:
             f"{place}: {holes} placeholders '{IMAGE_PLACEHOLDER}' in the text, but {len(sample.images)} pictures. "
             "Both must agree; prepare the data again."
         )
-    special = [token for token in tokenizer.all_special_tokens if token in problem]
+    special = sorted(token for token in _special_tokens(tokenizer) if token in problem)
     if special:
         raise PromptError(
             f"{place}: its text holds {special[0]!r}, a special token of the model. Take it out of the problem."
         )
+
+
+def _special_tokens(tokenizer: Any) -> set[str]:
+    """All special tokens, those of the chat template among them: some have no role (bos, pad ...) in the tokenizer."""
+    added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    return added.union(tokenizer.all_special_tokens)
 
 
 def _chat_text(processor: Any, problem: str, system: str | None, *, as_parts: bool) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoProcessor, AutoTokenizer
+from transformers import AddedToken, AutoProcessor, AutoTokenizer
 
 from tests.support.readings import PICTURE_SAMPLES, TEXT_SAMPLES
 from tests.support.tiny_models import VISION_FAMILIES, picture
@@ -115,6 +115,16 @@ def test_what_cannot_be_a_prompt_is_refused_by_name(
 ) -> None:
     with pytest.raises(error, match=message):
         render(sample, processor, PLAIN)
+
+
+def test_special_tokens_without_a_role_are_refused_too(tiny_model: Callable[[str], Path]) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model("qwen2"))
+    assert len(render(replace(TEXT_SAMPLES[0], problem="a <|start_header_id|> b"), tokenizer, PLAIN).token_ids)
+    tokenizer.add_tokens([AddedToken("<|start_header_id|>", special=True), AddedToken("<plain>", special=False)])
+    assert "<|start_header_id|>" not in tokenizer.all_special_tokens
+    with pytest.raises(PromptError, match=r"<\|start_header_id\|>.*special token"):
+        render(replace(TEXT_SAMPLES[0], problem="a <|start_header_id|> b"), tokenizer, PLAIN)
+    render(replace(TEXT_SAMPLES[0], problem="a <plain> b"), tokenizer, PLAIN)
 
 
 def test_a_prompt_of_just_the_limit_passes_and_one_more_does_not(processor: Any) -> None:
