@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -33,7 +34,10 @@ def folder_reader(folder: Path) -> ReadFile:
 
 
 def read_bounded(path: Path, reason: str) -> bytes | None:
-    """The bytes of a regular file, None if there is none; one that is too large is refused under `reason`, unread."""
+    """The bytes of a regular file, None if there is none; one that is too large is refused under `reason`, unread.
+
+    A name that is longer than the file system allows is that of no file.
+    """
     try:
         if not path.is_file():
             return None
@@ -42,7 +46,9 @@ def read_bounded(path: Path, reason: str) -> bytes | None:
             raise RowRefused(reason, f"{path.name} has {size} bytes; at most {MAX_FILE_BYTES} are read")
         return path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error}); check its permissions") from error
+        if error.errno == errno.ENAMETOOLONG:
+            return None
+        raise DataError(f"{shown(str(path), 200)}: cannot be read ({error.strerror}); check its permissions") from error
 
 
 def intergps_rows(split: str, problems: Iterable[str], read: ReadFile) -> Iterator[RawRow | Event]:

@@ -115,6 +115,16 @@ def test_a_name_that_two_entries_share_is_told_with_both(tmp_path: Path) -> None
         PictureShelf(tmp_path).read("1.png")
 
 
+@pytest.mark.parametrize("name", ["x" * 300 + ".png", "folder/" * 1000 + "x.png"])
+def test_a_name_that_is_too_long_for_a_file_is_a_missing_picture(name: str, tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(diagram(1))
+    rows = [{"q": "q", "a": "1", "image": one} for one in (name, "1.png")]
+    write(tmp_path / "train.jsonl", rows)
+    missing, found = read(tmp_path)
+    assert isinstance(missing, Event) and missing.reason == "missing_image" and len(missing.detail) < 120
+    assert isinstance(found, RawRow) and found.images == (diagram(1),)
+
+
 def test_hostile_entries_of_the_picture_archive_are_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "images.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("images/0.png", bytes(50 * 2**20))
