@@ -9,24 +9,29 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from data_prep.duplicates import Pair, find_pairs
+from data_prep.duplicates import LARGEST_BUCKET, Pair, find_pairs
 from data_prep.fingerprints import Fingerprint, fingerprints
 from data_prep.statistics import CountTokens, SplitStatistics
 from uec_vlm.errors import ConfigError
 
+CUT = f"of a split only the first {LARGEST_BUCKET} were compared with one another; of different splits all were"
 SHOWN_PAIRS = 200
 """Pairs of each kind that the report names; all are counted."""
 
 
 @dataclass(frozen=True)
 class DataAudit:
-    """rows: of all folders, the audited one first. pairs: of places in `rows`; pairs within `against` are left out."""
+    """rows: of all folders, the audited one first. pairs: of places in `rows`; pairs within `against` are left out.
+
+    cut: groups of alike texts so large that not all rows of a split were compared with one another.
+    """
 
     folder: Path
     against: tuple[Path, ...]
     rows: tuple[Fingerprint, ...]
     pairs: tuple[Pair, ...]
     statistics: dict[str, SplitStatistics]
+    cut: int = 0
 
     def scope(self, pair: Pair) -> str:
         """`train`, for a pair within a split; `train / test` or `train / mathvista:test` for one across."""
@@ -63,6 +68,7 @@ class DataAudit:
             "against": [path.name for path in self.against],
             "pairs": {scope: dict(kinds) for scope, kinds in self.table().items()},
             "rows_of_the_later_part_that_share": self.leaking_rows(),
+            "groups_compared_in_part": self.cut,
             "named": named,
             "statistics": {split: one.summary() for split, one in self.statistics.items()},
         }
@@ -76,6 +82,8 @@ class DataAudit:
             told.append(f"  {scope}: " + ", ".join(f"{count} pairs of {kind}" for kind, count in sorted(kinds.items())))
         for scope, count in self.leaking_rows().items():
             told.append(f"  {scope}: {count} rows of the later part share with the earlier one")
+        if self.cut:
+            told.append(f"  {self.cut} groups of alike texts: {CUT}")
         if not self.pairs:
             told.append("  no two rows share a picture or a text")
         return told
@@ -105,5 +113,6 @@ def audit(
     own = len(rows)
     for path in against:
         rows += [row for row, _ in fingerprints(path)]
-    pairs = tuple(pair for pair in find_pairs(rows) if pair.one < own)
-    return DataAudit(folder, tuple(against), tuple(rows), pairs, statistics)
+    search = find_pairs(rows)
+    pairs = tuple(pair for pair in search.pairs if pair.one < own)
+    return DataAudit(folder, tuple(against), tuple(rows), pairs, statistics, search.cut)

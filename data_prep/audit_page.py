@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from data_prep.audit_data import DataAudit
+from data_prep.audit_data import CUT, DataAudit
 from data_prep.parquet import parquet_rows
 from data_prep.write import write_manifest
 from uec_vlm.pictures import as_shown
@@ -37,6 +37,8 @@ same numbers and at least {{ words }} % common content words for 0 / 1 / 2 / 3 o
 {% for scope, count in known.rows_of_the_later_part_that_share.items() %}
 <p>{{ scope }}: <b>{{ count }}</b> rows of the later part share with the earlier one.</p>{% endfor %}
 {% else %}<p>No two rows share a picture or a text.</p>{% endif %}
+{% if known.groups_compared_in_part %}
+<p>{{ known.groups_compared_in_part }} groups of alike texts: {{ cut }}.</p>{% endif %}
 <h2>Splits</h2>
 {% for split, one in known.statistics.items() %}<h3>{{ split }}: {{ one.rows }} rows</h3>
 <table><tr><th>answers</th><th>rows</th></tr>{% for kind, count in one.answers.items() %}
@@ -84,6 +86,7 @@ def page(found: DataAudit, known: dict[str, Any]) -> str:
     return template.render(
         known=known,
         bits=SIMILAR_BITS,
+        cut=CUT,
         words=" / ".join(f"{100 * share:.0f}" for share in SIMILAR_WORDS),
         percentiles=PERCENTILES,
         plots=list(_plots(found)),

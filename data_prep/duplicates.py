@@ -7,7 +7,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from typing import Literal
 
 import numpy as np
@@ -24,6 +24,7 @@ LEAST_WORDS = 5
 """Texts with fewer content words ("Find x.") are said of many pictures; they count only beside a picture."""
 RAREST = 4
 LARGEST_BUCKET = 400
+"""Rows of a split that are compared with one another for one key; rows of different splits all are."""
 BLOCK = 1 << 20
 """Pictures are compared in blocks of about this many pairs, so that memory does not grow with their square."""
 
@@ -47,14 +48,22 @@ class Pair:
         return f"{self.picture} picture{also}"
 
 
-def find_pairs(rows: Sequence[Fingerprint]) -> list[Pair]:
-    """All pairs that share a picture or a text, each once, in order; a row's own pictures are not compared.
+@dataclass(frozen=True)
+class Search:
+    """pairs: each once, in order. cut: groups of alike texts so large that not all of a split were compared."""
+
+    pairs: tuple[Pair, ...]
+    cut: int
+
+
+def find_pairs(rows: Sequence[Fingerprint]) -> Search:
+    """All pairs that share a picture or a text; a row's own pictures are not compared.
 
     A text counts by itself only if it has `LEAST_WORDS` content words and the pictures, if both have some, agree: the
     same question about another picture is another problem.
     """
     pictures = _picture_pairs(rows)
-    texts = _text_pairs(rows)
+    texts, cut = _text_pairs(rows)
     pairs = []
     for one, other in sorted(pictures.keys() | texts.keys()):
         picture, text = pictures.get((one, other), "none"), texts.get((one, other), "none")
@@ -63,7 +72,7 @@ def find_pairs(rows: Sequence[Fingerprint]) -> list[Pair]:
         if picture != "none" and text == "none":
             text = _text_kind(rows[one], rows[other])
         pairs.append(Pair(one, other, picture, text, rows[one].answer == rows[other].answer))
-    return pairs
+    return Search(tuple(pairs), cut)
 
 
 def _picture_pairs(rows: Sequence[Fingerprint]) -> dict[tuple[int, int], Kind]:
@@ -109,29 +118,63 @@ def _similar(pictures: list[Picture]) -> Iterator[tuple[Picture, Picture]]:
                 yield pictures[one], pictures[other]
 
 
-def _text_pairs(rows: Sequence[Fingerprint]) -> dict[tuple[int, int], Kind]:
-    """Texts that are equal as words, or reworded: the same numbers and enough common content words.
+def _text_pairs(rows: Sequence[Fingerprint]) -> tuple[dict[tuple[int, int], Kind], int]:
+    """Pairs of texts that are equal as words, or reworded, and how many buckets were cut.
 
-    Candidates share two or more numbers, or else one of each other's rarest words: not all are compared with all. In a
-    bucket of more than `LARGEST_BUCKET` rows the first ones are compared.
+    Reworded texts have the same numbers and enough common content words. Candidates share two or more numbers, or else
+    one of each other's rarest words: not all are compared with all. Where more than `LARGEST_BUCKET` rows share their
+    numbers, they must share a rare word too.
     """
+    keys, places = _keys(rows)
+    found: dict[tuple[int, int], Kind] = {}
+    cut = 0
+    for group in _groups(keys, places):
+        if all(rows[place].pictures for place in group):
+            continue  # their text is looked at where they share a picture
+        parts = _parts(group, rows)
+        cut += any(len(part) > LARGEST_BUCKET for part in parts)
+        for one, other in _compared(parts):
+            pair = min(one, other), max(one, other)
+            if pair in found or (rows[one].pictures and rows[other].pictures):
+                continue
+            if (kind := _text_kind(rows[one], rows[other])) != "none":
+                found[pair] = kind
+    return found, cut
+
+
+def _keys(rows: Sequence[Fingerprint]) -> tuple[array[int], array[int]]:
+    """What rows are compared by, and the row of each: its text, and its numbers with or without a rare word."""
+    worded = [place for place, row in enumerate(rows) if len(row.words) >= LEAST_WORDS]
     count = Counter(word for row in rows for word in set(row.words))
+    alike = Counter(_digest(*rows[place].numbers) for place in worded)
     keys, places = array("Q"), array("Q")
-    for place, row in enumerate(rows):
-        if len(row.words) < LEAST_WORDS:
-            continue
-        numbers = row.numbers
+    for place in worded:
+        row, numbers = rows[place], rows[place].numbers
         rarest = sorted(set(row.words) - set(numbers), key=lambda word: (count[word], word))[:RAREST]
-        shared = [()] if len(set(numbers)) > 1 else [(word,) for word in rarest]
+        few = len(set(numbers)) > 1 and alike[_digest(*numbers)] <= LARGEST_BUCKET
+        shared = [()] if few or not rarest else [(word,) for word in rarest]
         made = [row.text[:8], *(_digest(*words, *numbers) for words in shared)]
         keys.extend(int.from_bytes(digest) for digest in made)
         places.extend([place] * len(made))
-    found: dict[tuple[int, int], Kind] = {}
-    for group in _groups(keys, places):
-        for pair in combinations(group, 2):
-            if pair not in found and (kind := _text_kind(rows[pair[0]], rows[pair[1]])) != "none":
-                found[pair] = kind
-    return found
+    return keys, places
+
+
+def _parts(group: list[int], rows: Sequence[Fingerprint]) -> list[list[int]]:
+    """The rows of a bucket by the split that they stand in; all as one where they are few."""
+    if len(group) <= LARGEST_BUCKET:
+        return [group]
+    parts: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for place in group:
+        parts[rows[place].place, rows[place].split].append(place)
+    return list(parts.values())
+
+
+def _compared(parts: list[list[int]]) -> Iterator[tuple[int, int]]:
+    """All pairs across splits, which may be leaks; within a split those of the first `LARGEST_BUCKET` rows."""
+    for part in parts:
+        yield from combinations(part[:LARGEST_BUCKET], 2)
+    for one, other in combinations(parts, 2):
+        yield from product(one, other)
 
 
 def _digest(*words: str) -> bytes:
@@ -139,13 +182,13 @@ def _digest(*words: str) -> bytes:
 
 
 def _groups(keys: array[int], places: array[int]) -> Iterator[list[int]]:
-    """The places of each key that has several, in order, at most `LARGEST_BUCKET`. Sorting takes less than a dict."""
+    """The places of each key that has several, in order. Sorting takes less memory than a dict."""
     held = np.asarray(keys, dtype=np.uint64)
     order = np.argsort(held, kind="stable")
     starts = np.flatnonzero(np.concatenate([[True], np.diff(held[order]) > 0])) if len(held) else np.array([0])
     sizes = np.diff(starts, append=len(held))
     for start, size in zip(starts[sizes > 1], sizes[sizes > 1], strict=True):
-        yield [places[place] for place in order[start : start + min(int(size), LARGEST_BUCKET)]]
+        yield [places[place] for place in order[start : start + int(size)]]
 
 
 def _text_kind(one: Fingerprint, other: Fingerprint) -> Kind:

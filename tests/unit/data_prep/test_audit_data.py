@@ -1,5 +1,6 @@
 """Planted leaks are found and little else; scopes, statistics, and a page that is whole and escaped."""
 
+import hashlib
 import json
 import re
 from dataclasses import replace
@@ -11,6 +12,7 @@ from benchmarks.audit_leaks import PLANTS, generated, score
 from benchmarks.rewordings import REWORDINGS, word_problem
 from data_prep.__main__ import main
 from data_prep.audit_data import DataAudit, audit
+from data_prep.audit_page import page
 from data_prep.duplicates import find_pairs
 from data_prep.fingerprints import Fingerprint, words_of
 from data_prep.statistics import answer_kind
@@ -84,9 +86,9 @@ def test_other_numbers_make_another_text_beside_the_same_picture(tmp_path: Path)
     assert [pair.kind for pair in audited(folder(tmp_path / "x", train=rows)).pairs] == ["exact picture"]
 
 
-def row(text: str, *, pictures: tuple[()] = ()) -> Fingerprint:
+def row(text: str, *, split: str = "train") -> Fingerprint:
     every, content = words_of(text)
-    return Fingerprint("x", "train", text, pictures, content, " ".join(every).encode(), "1")
+    return Fingerprint("x", split, text, (), content, hashlib.sha256(" ".join(every).encode()).digest()[:16], "1")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +107,32 @@ def row(text: str, *, pictures: tuple[()] = ()) -> Fingerprint:
     ],
 )
 def test_texts_alone_count_where_they_say_enough(one: str, other: str, kind: str | None) -> None:
-    assert [pair.kind for pair in find_pairs([row(one), row(other)])] == ([] if kind is None else [kind])
+    assert [pair.kind for pair in find_pairs([row(one), row(other)]).pairs] == ([] if kind is None else [kind])
+
+
+def test_evaluation_rows_are_compared_however_many_share_their_numbers() -> None:
+    names = ["q" + "".join("abcdefghij"[int(digit)] for digit in f"{number:03}") for number in range(900)]
+    train = [row(f"{name} cuts 3 and 4 for {name}z, {name}y helps") for name in names]
+    leaks = [row(f"{names[n]}z and {names[n]}y: {names[n]} cuts 3, 4", split="test") for n in (5, 500, 899)]
+    pairs = find_pairs([*train, *leaks]).pairs
+    assert [(pair.one, pair.other, pair.kind) for pair in pairs] == [
+        (5, 900, "similar text"), (500, 901, "similar text"), (899, 902, "similar text")
+    ]  # fmt: skip
+
+
+def test_of_very_many_equal_texts_those_of_a_split_are_compared_in_part_and_that_is_told(tmp_path: Path) -> None:
+    text = "One two-digit number out of a hundred is drawn anew"
+    rows = [row(text)] * 450 + [row(text, split="test")] * 3
+    search = find_pairs(rows)
+    assert search.cut == 1 + 4, "the text, and each of its rarest words"
+    assert sum(rows[pair.one].split != rows[pair.other].split for pair in search.pairs) == 450 * 3
+    assert sum(pair.other < 450 for pair in search.pairs) == 400 * 399 // 2
+    assert find_pairs(rows[:400]).cut == 0
+    samples = [sample(str(number), text) for number in range(401)]
+    found = audited(folder(tmp_path / "x", train=samples))
+    assert found.as_json()["groups_compared_in_part"] == 5
+    told = "5 groups of alike texts: of a split only the first 400 were compared with one another"
+    assert any(told in line for line in found.lines()) and told in page(found, found.as_json())
 
 
 def test_the_same_question_about_another_picture_is_another_problem(tmp_path: Path) -> None:
@@ -145,10 +172,10 @@ def test_the_command_writes_a_page_that_is_whole_and_escaped(
     printed = capsys.readouterr().out
     assert not ended.value.code
     assert "train / test: 2 pairs of exact picture and text" in printed
-    page = (tmp_path / "out" / "audit.html").read_text()
-    assert "<script" not in page and "&lt;script&gt;alert(1)&lt;/script&gt; &amp; the very" in page
-    assert re.findall(r'(?:src|href)="(?!data:image/png;base64,)', page) == []
-    assert page.count("data:image/png;base64,") >= 6 + 5, "pictures of the pairs, and the plots"
+    written = (tmp_path / "out" / "audit.html").read_text()
+    assert "<script" not in written and "&lt;script&gt;alert(1)&lt;/script&gt; &amp; the very" in written
+    assert re.findall(r'(?:src|href)="(?!data:image/png;base64,)', written) == []
+    assert written.count("data:image/png;base64,") >= 6 + 5, "pictures of the pairs, and the plots"
     known = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert known["named"]["train: exact picture and text"] == [{"rows": ["a", "b"], "same_answer": True}]
 
