@@ -296,14 +296,23 @@ def _choices(fields: Mapping[str, Any], mapping: Mapped) -> list[Any]:
 
 
 def _letter(answer: str, choices: list[Any], column: str) -> str:
-    """The letter of the right choice: the one whose text is the answer, else the answer itself where it is a letter."""
-    spelled_choices = [normalise_answer(str(one)) for one in choices]
-    if (gold := normalise_answer(answer)) in spelled_choices[: len(LETTERS)]:
-        return LETTERS[spelled_choices.index(gold)]
-    letter = answer.strip().strip("().").upper()
-    if len(letter) == 1 and letter in LETTERS[: len(choices)]:
-        return letter
-    raise RowRefused("answer_not_a_choice", f"column '{column}' is {shown(answer)}, the choices are {shown(choices)}")
+    """The letter of the right choice: the answer itself, or the letter of the choice whose text is the answer.
+
+    An answer that is the letter of one choice and the text of another is refused.
+    """
+    spelled_choices = [normalise_answer(str(one)) for one in choices][: len(LETTERS)]
+    letter, gold = answer.strip().strip("().").upper(), normalise_answer(answer)
+    named = {letter} & set(LETTERS[: len(choices)])
+    if gold in spelled_choices:
+        named.add(LETTERS[spelled_choices.index(gold)])
+    said = f"column '{column}' is {shown(answer)}, the choices are {shown(choices)}"
+    if len(named) > 1:
+        raise RowRefused(
+            "two_answers", f"{said}: it is the letter of one and the text of another; order them by letter"
+        )
+    if not named:
+        raise RowRefused("answer_not_a_choice", said)
+    return named.pop()
 
 
 def _kept(given: Any) -> Any:

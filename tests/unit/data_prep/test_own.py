@@ -120,6 +120,16 @@ def test_choices_in_columns_of_their_own(tmp_path: Path) -> None:
     ]
 
 
+def test_an_answer_that_is_one_choices_letter_and_anothers_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("q,a,A,B,C,D\nx,B,C,D,A,B\ny,B,A,B,C,D\nz,(b),1,2,3,4\nw,C,AB,AC,C,BC\n")
+    text = "problem: q\nanswer: a\nchoices: [A, B, C, D]\n"
+    manifest, rows = run(tmp_path / "t.csv", tmp_path / "out", mapping(tmp_path, text))
+    assert [row["answer"] for row in rows] == ["B", "2", "C"]
+    [refused] = manifest["refused"]["two_answers"]["rows"]
+    assert refused["row"] == "t.csv row 1"
+    assert "column 'a' is 'B', the choices are ['C', 'D', 'A', 'B']: it is the letter of one" in refused["detail"]
+
+
 def test_wrong_rows_are_refused_by_row_column_and_value(tmp_path: Path) -> None:
     good = ROWS[0]
     wrong = [
