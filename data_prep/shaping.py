@@ -16,6 +16,7 @@ LETTERS = "ABCDEFGHIJ"
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9._-]{1,60}")
 _ANSWER_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _LABEL = re.compile(r"(?:(?<=[\s;])|^)\(?([A-J])\s?(?:[.:．：、]|\))\s?")
+_GOES_ON = re.compile(r"[?？]|[.!]\s+[A-Z]|[。！]\s*[A-Z\u3400-\u9fff]|\n")
 _HEADER = re.compile(r"\s*\b(?:Choices|Options)\s*:\s*$", re.IGNORECASE)
 
 
@@ -154,8 +155,9 @@ def unboxed(text: str) -> str:
 def split_choices(text: str) -> tuple[str, list[str]]:
     """A text with its choices in it (`... Choices: A. 4 B. 5`) as the question and the choices.
 
-    The labels must be A, B, C ... in order, at least two of them, each at the beginning or after a space or semicolon;
-    where they are not, the text stays whole and there are no choices.
+    The labels must be A, B, C ... in order, at least two of them, each at the beginning or after a space or semicolon,
+    and nothing but choices may follow: labels of a sentence with the question behind it are the question's own. Where
+    it is not so, the text stays whole and there are no choices.
     """
     labels = list(_LABEL.finditer(text))
     for first in (place for place, label in enumerate(labels) if label[1] == "A"):
@@ -163,8 +165,14 @@ def split_choices(text: str) -> tuple[str, list[str]]:
         if [label[1] for label in run] == list(LETTERS[: len(run)]) and len(run) > 1:
             ends = [label.start() for label in run[1:]] + [len(text)]
             choices = [text[label.end() : end].strip(" ;\n") for label, end in zip(run, ends, strict=True)]
-            return _HEADER.sub("", text[: run[0].start()]).strip(), choices
+            question = _HEADER.sub("", text[: run[0].start()]).strip()
+            return (question, choices) if not question or _at_the_end(choices) else (text, [])
     return text, []
+
+
+def _at_the_end(choices: list[str]) -> bool:
+    """Whether the last choice is no longer than a choice: it goes on to another sentence only where others do too."""
+    return not _GOES_ON.search(choices[-1]) or any(map(_GOES_ON.search, choices[:-1]))
 
 
 def open_sample(

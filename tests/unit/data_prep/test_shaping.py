@@ -15,6 +15,7 @@ from data_prep.shaping import (
 )
 from uec_vlm.verifier import normalise_answer
 
+ANGLES = "In the diagram, A: 30, B: 40, C: 110. Which vertex has the largest angle?"
 ROW = RawRow("train", "train/00007", "table", {}, ())
 
 
@@ -29,6 +30,13 @@ ROW = RawRow("train", "train/00007", "table", {}, ())
         ("In triangle ABC, A is right.", "In triangle ABC, A is right.", []),
         ("Points A. and C. are given.", "Points A. and C. are given.", []),
         ("Only A. here", "Only A. here", []),
+        (ANGLES, ANGLES, []),
+        ("图中 A：30 B：40 C：70。哪个角最大？", "图中 A：30 B：40 C：70。哪个角最大？", []),
+        ("Points A: 3 B: 4\nHow far apart are they", "Points A: 3 B: 4\nHow far apart are they", []),
+        (f"{ANGLES} A. A B. B C. C", ANGLES, ["A", "B", "C"]),
+        ("Ask! A. Who? B. How much?", "Ask!", ["Who?", "How much?"]),
+        ("Sure? A. Yes. It is. B. No. It is not.", "Sure?", ["Yes. It is.", "No. It is not."]),
+        ("Find x. A. 3.5 B. approx. 4", "Find x.", ["3.5", "approx. 4"]),
         ("A. first\nB. it is not C. but D\nC. last", "A. first\nB. it is not C. but D\nC. last", []),
     ],
 )
@@ -77,6 +85,8 @@ def test_a_letter_with_choices_becomes_the_choice_and_any_other_gold_stays_open(
 
     assert made("B") == made("(b)") == ("Find x.", "4", ("3", "4"))
     assert made("4") == ("Find x. A. 3 B. 4", "4", ())
+    sample = answered_sample(ROW, name="x", key="1", text=ANGLES, answer="C", repairs=Repairs("p"), metadata={}).sample
+    assert (sample.problem, sample.answer, sample.choices) == (ANGLES, "C", ())
     assert made("C") == ("Find x. A. 3 B. 4", "C", ())
 
 

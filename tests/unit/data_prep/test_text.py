@@ -20,6 +20,13 @@ from data_prep.text import clean_text, comparable_text, without_placeholder
             "$\\frac{1}{2}$ of \\angle, \\theta, \\beta",
             ("lost_backslash",),
         ),
+        ("Draw\tan altitude.", "Draw an altitude.", ("control_characters",)),
+        ("It costs \\$5: draw,\tan $x$", "It costs \\$5: draw, an $x$", ("control_characters",)),
+        ("Draw:\n\tan altitude and $y$,\tan $x$.", "Draw:\nan altitude and $y$, an $x$.", ("control_characters",)),
+        ("$\tan AB + x\tan y$", "$\\tan AB + x\\tan y$", ("lost_backslash",)),
+        ("$$\tan AB$$ or \\(\tan BC\\)", "$$\\tan AB$$ or \\(\\tan BC\\)", ("lost_backslash",)),
+        ("\tan 45^\\circ", "\\tan 45^\\circ", ("lost_backslash",)),
+        ("Find \tan A = 2\tan(x)", "Find \\tan A = 2\\tan(x)", ("lost_backslash",)),
         ("\x0crac{1}{2}\r\n\x01", "\\frac{1}{2}", ("lost_backslash", "line_ends", "control_characters")),
     ],
 )
