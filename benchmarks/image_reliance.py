@@ -25,8 +25,9 @@ from uec_vlm.records import Prompt, Sample
 from uec_vlm.reports.statistics import estimate, paired_difference
 from uec_vlm.rollouts import ENGINES
 from uec_vlm.starter.report import MAX_NEW_TOKENS, STARTER_FAMILIES, STARTER_LEVELS
+from uec_vlm.trainer.build import Bench
 from uec_vlm.trainer.controls import blank
-from uec_vlm.trainer.evaluate import Evaluation, EvaluationSettings, evaluate
+from uec_vlm.trainer.evaluate import Evaluation, EvaluationSettings, HeldOut, evaluate
 from uec_vlm.trainer.judging import RewardSettings, judge_rollouts
 from uec_vlm.trainer.sft import sft_run
 from uec_vlm.trainer.sft_command import Targets
@@ -88,14 +89,13 @@ def _render(policy: Policy, sample: Sample) -> Prompt:
 def _evaluate(policy: Policy, asked: Sequence[Sample], settings: argparse.Namespace) -> Evaluation:
     how = EvaluationSettings("validation", settings.samples, 1.0, MAX_NEW_TOKENS, settings.seed, controls=_CONTROLS)
     reward = RewardSettings(1.0, 0.0, "think_boxed")
-    return evaluate(
-        asked,
-        how,
-        step=0,
+    bench = Bench(
+        policy=policy,
         engine=ENGINES["hf"]()(policy, prefill),
         render=lambda sample: _render(policy, sample),
         judge=lambda rollouts: judge_rollouts(rollouts, reward),
     )
+    return evaluate(HeldOut(asked, how), bench, step=0)
 
 
 def _row(name: str, evaluation: Evaluation) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from uec_vlm.cli import app
 from uec_vlm.errors import DataError
 from uec_vlm.geosynth import ProblemSet
-from uec_vlm.trainer import benchmark
+from uec_vlm.trainer import evaluate_datasets
 from uec_vlm.trainer.evaluation_config import EvalOptions, evaluation_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,7 +76,7 @@ def test_an_evaluation_that_was_stopped_goes_on_to_the_same_result(
 ) -> None:
     out = tmp_path / "halves"
     asked: list[str] = []
-    plain = benchmark._row
+    plain = evaluate_datasets._row
 
     def stopping(dataset: str, sample: Any, judged: Any) -> Any:
         asked.append(sample.id)
@@ -84,7 +84,7 @@ def test_an_evaluation_that_was_stopped_goes_on_to_the_same_result(
             raise KeyboardInterrupt
         return plain(dataset, sample, judged)
 
-    monkeypatch.setattr(benchmark, "_row", stopping)
+    monkeypatch.setattr(evaluate_datasets, "_row", stopping)
     evaluate(*usual(dataset, out), code=130)
     with (out / "rows.jsonl").open("a") as file:
         file.write('{"dataset": "torn')  # as a kill leaves it
@@ -108,12 +108,12 @@ def test_other_settings_or_weights_do_not_mix(
 def test_the_settings_hash_tells_questions_and_grader_apart(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def described(*overrides: Any, mode: str | None = None) -> dict[str, Any]:
         options = EvalOptions(mode=mode)
-        return benchmark._describe(evaluation_config("starter", Path(QUICKSTART), options), {}, None)
+        return evaluate_datasets._describe(evaluation_config("starter", Path(QUICKSTART), options), {}, None)
 
     assert described() == described()
     assert described(mode="choices") != described()
     before = described()
-    monkeypatch.setattr(benchmark, "DEFAULT_POLICY", "another grader")
+    monkeypatch.setattr(evaluate_datasets, "DEFAULT_POLICY", "another grader")
     assert described()["grader"] != before["grader"]
 
 
@@ -163,14 +163,14 @@ def test_weights_that_differ_behind_the_first_tensors_are_other_weights(tmp_path
     for name, value in (("one", 0.0), ("other", 1.0)):
         (tmp_path / name).mkdir()
         save_file({"a": head, "b": torch.full((8,), value)}, tmp_path / name / "model.safetensors")
-    assert benchmark._fingerprint(tmp_path / "one") != benchmark._fingerprint(tmp_path / "other")
+    assert evaluate_datasets._fingerprint(tmp_path / "one") != evaluate_datasets._fingerprint(tmp_path / "other")
 
 
 def test_a_folder_of_training_problems_is_not_evaluated_unasked(dataset: Path, tmp_path: Path) -> None:
     (tmp_path / "train.parquet").write_bytes((dataset / "test.parquet").read_bytes())
     config = evaluation_config("starter", None, EvalOptions())
     with pytest.raises(DataError, match="training problems only"):
-        benchmark.open_dataset(str(tmp_path), config)
+        evaluate_datasets.open_dataset(str(tmp_path), config)
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def _evaluated(circle: Circle, held_out: HeldOut) -> float:
     settings = replace(held_out.settings, samples=min(2, held_out.settings.samples), controls=())
     few = held_out.samples[: min(64, len(held_out.samples))]
     begun = time.perf_counter()
-    evaluate(few, settings, step=0, engine=circle.engine, render=circle.render, judge=circle.judge)
+    evaluate(HeldOut(few, settings), circle, step=0)
     return (time.perf_counter() - begun) / (len(few) * settings.samples)
 
 

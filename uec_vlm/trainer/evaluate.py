@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, Protocol
 
 from uec_vlm.metrics import StepReport
 from uec_vlm.records import Judged, Prompt, Rollout, Sample
@@ -118,24 +118,32 @@ class Evaluation(Counts):
         report.add("eval/image_gain", true - shuffled, len(wrong.ids) * self.samples)
 
 
-def evaluate(
-    samples: Sequence[Sample],
-    settings: EvaluationSettings,
-    *,
-    step: int,
-    engine: RolloutEngine,
-    render: Callable[[Sample], Prompt],
-    judge: Callable[[Sequence[Rollout]], list[Judged]],
-    ranks: Ranks = ALONE,
-) -> Evaluation:
+class Examiner(Protocol):
+    """Who answers, what a problem is asked with, who grades: a `Circle` or a `Bench`."""
+
+    @property
+    def engine(self) -> RolloutEngine:
+        """Samples the completions."""
+
+    @property
+    def render(self) -> Callable[[Sample], Prompt]:
+        """Makes the prompt of a problem."""
+
+    @property
+    def judge(self) -> Callable[[Sequence[Rollout]], list[Judged]]:
+        """Grades completions."""
+
+
+def evaluate(held_out: HeldOut, examiner: Examiner, *, step: int, ranks: Ranks = ALONE) -> Evaluation:
     """Samples every problem `settings.samples` times and counts, with wrong pictures too where the step asks for it.
 
     The ranks share the work, and the model is not changed. A control has the seeds of the problems it is made of, so
     that it pairs with them.
     """
-    bench = (settings, engine, render, judge, ranks)
-    true = _count(samples, *bench)
-    controls = {name: _count(CONTROLS[name](list(samples)), *bench) for name in settings.controls_at(step)}
+    settings = held_out.settings
+    true = _count(held_out, examiner, ranks)
+    asked = {name: CONTROLS[name](list(held_out.samples)) for name in settings.controls_at(step)}
+    controls = {name: _count(HeldOut(samples, settings), examiner, ranks) for name, samples in asked.items()}
     return Evaluation(
         split=settings.split,
         step=step,
@@ -146,20 +154,13 @@ def evaluate(
     )
 
 
-def _count(
-    samples: Sequence[Sample],
-    settings: EvaluationSettings,
-    engine: RolloutEngine,
-    render: Callable[[Sample], Prompt],
-    judge: Callable[[Sequence[Rollout]], list[Judged]],
-    ranks: Ranks,
-) -> Counts:
+def _count(held_out: HeldOut, examiner: Examiner, ranks: Ranks) -> Counts:
     def work(part: Sequence[Sample]) -> list[Counts]:
-        groups = _answers(part, settings, engine, render)
-        return [_counted(sample, judge(group)) for sample, group in zip(part, groups, strict=True)]
+        groups = _answers(part, held_out.settings, examiner)
+        return [_counted(sample, examiner.judge(group)) for sample, group in zip(part, groups, strict=True)]
 
     parts: list[Counts] = []
-    at_once = _PROMPTS_AT_ONCE * ranks.world
+    samples, at_once = held_out.samples, _PROMPTS_AT_ONCE * ranks.world
     for start in range(0, len(samples), at_once):
         part = [samples[i] for i in range(start, min(start + at_once, len(samples)))]
         parts += ranks.spread(part, work)
@@ -189,14 +190,9 @@ def _joined(parts: Sequence[Counts]) -> Counts:
     )
 
 
-def _answers(
-    samples: Sequence[Sample],
-    settings: EvaluationSettings,
-    engine: RolloutEngine,
-    render: Callable[[Sample], Prompt],
-) -> list[list[Rollout]]:
-    return engine.generate(
-        [render(sample) for sample in samples],
+def _answers(samples: Sequence[Sample], settings: EvaluationSettings, examiner: Examiner) -> list[list[Rollout]]:
+    return examiner.engine.generate(
+        [examiner.render(sample) for sample in samples],
         completions=settings.samples,
         sampling=SamplingSettings(temperature=settings.temperature, top_p=1.0, max_new_tokens=settings.max_new_tokens),
         seeds=[seed_for(settings.seed, "evaluate", settings.split, sample.id) for sample in samples],

@@ -17,9 +17,7 @@ def run_evaluation(config: RunConfig, *, model: str | None, split: str, console:
     if model is not None:
         config = config.model_copy(update={"model": config.model.model_copy(update={"path": model, **FINISHED})})
     bench, held_out = build_evaluation(resolve(config), split)
-    evaluation = evaluate(
-        held_out.samples, held_out.settings, step=0, engine=bench.engine, render=bench.render, judge=bench.judge
-    )
+    evaluation = evaluate(held_out, bench, step=0)
     report = StepReport()
     evaluation.report(report)
     console.print(f"{config.model.path} on {split}: {len(evaluation.ids)} problems x {evaluation.samples} samples")

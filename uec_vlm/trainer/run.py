@@ -317,18 +317,8 @@ def _evaluated(run: Run, split: str, step: int) -> bool:
 
 
 def _evaluate(run: Run, held_out: HeldOut, step: int) -> Evaluation:
-    circle = run.circle
-
     def measure() -> Evaluation:
-        return evaluate(
-            held_out.samples,
-            held_out.settings,
-            step=step,
-            engine=circle.engine,
-            render=circle.render,
-            judge=circle.judge,
-            ranks=run.ranks,
-        )
+        return evaluate(held_out, run.circle, step=step, ranks=run.ranks)
 
     folder = run.config.evaluate.start_cache if step == 0 else None
     evaluation = evaluated_once(folder, run.config, held_out, measure, run.ranks)

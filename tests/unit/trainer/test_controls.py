@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from uec_vlm.metrics import StepReport
 from uec_vlm.records import Judged, Prompt, Rollout, Sample, Verdict
 from uec_vlm.reports.statistics import format_gain
 from uec_vlm.trainer.controls import CONTROLS, blank, none, shuffled
-from uec_vlm.trainer.evaluate import EvaluationSettings, evaluate
+from uec_vlm.trainer.evaluate import EvaluationSettings, HeldOut, evaluate
 
 
 def _picture(shade: int, size: tuple[int, int] = (6, 4)) -> bytes:
@@ -96,7 +97,8 @@ def _judge(rollouts: Sequence[Rollout]) -> list[Judged]:
 
 def _evaluate(policy: Policy, *, step: int = 0, every: int = 0, controls: tuple[str, ...] = tuple(CONTROLS)) -> Any:
     settings = EvaluationSettings("validation", 2, 1.0, 9, 3, controls=controls, controls_every=every, last_step=10)
-    return evaluate(SAMPLES[:5], settings, step=step, engine=policy, render=_render, judge=_judge)  # type: ignore[arg-type]
+    examiner = SimpleNamespace(engine=policy, render=_render, judge=_judge)
+    return evaluate(HeldOut(SAMPLES[:5], settings), examiner, step=step)
 
 
 def test_the_controls_tell_a_policy_that_looks_from_one_that_does_not() -> None:

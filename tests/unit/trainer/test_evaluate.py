@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from uec_vlm.metrics import StepReport
 from uec_vlm.records import Judged, Prompt, Rollout, Sample, Verdict
 from uec_vlm.rollouts import SamplingSettings
-from uec_vlm.trainer.evaluate import EvaluationSettings, evaluate
+from uec_vlm.trainer.evaluate import EvaluationSettings, HeldOut, evaluate
 
 SAMPLES = [Sample(str(n), "sums", f"What is {n} + 1?", str(n + 1)) for n in range(40)]
 
@@ -50,7 +51,8 @@ def _judge(rollouts: Sequence[Rollout]) -> list[Judged]:
 
 def _evaluate(engine: ScriptedEngine, *, step: int = 0, split: str = "validation", temperature: float = 0.7) -> Any:
     settings = EvaluationSettings(split=split, samples=4, temperature=temperature, max_new_tokens=9, seed=3)
-    return evaluate(SAMPLES, settings, step=step, engine=engine, render=_render, judge=_judge)  # type: ignore[arg-type]
+    examiner = SimpleNamespace(engine=engine, render=_render, judge=_judge)
+    return evaluate(HeldOut(SAMPLES, settings), examiner, step=step)
 
 
 def test_right_answers_are_counted_per_problem_in_order() -> None:
