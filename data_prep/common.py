@@ -74,6 +74,7 @@ class Source:
     name: the last part of the path or the Hub id, as the manifest keeps it (no folders of the user's machine).
     read: yields the rows of a split; what cannot even become a raw row comes as a refusal event.
     refused: refusals that belong to no row, such as an archive entry that points outside.
+    path: the file or folder that is read; None where it is not the user's own.
     """
 
     layout: str
@@ -82,6 +83,7 @@ class Source:
     read: Callable[[str], Iterator[RawRow | Event]]
     refused: tuple[Event, ...] = ()
     revision: str | None = None
+    path: Path | None = None
 
 
 @dataclass(frozen=True)

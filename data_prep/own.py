@@ -21,7 +21,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -152,7 +152,7 @@ def open_own_source(mapping: Mapped, source: str) -> Source:
     opened = open_own(path, mapping=mapping) if path.exists() else None
     if opened is None:
         raise DataError(f"--source {source}: there is no such table. Give {spec.layouts[0]}")
-    return opened
+    return replace(opened, path=path)
 
 
 def open_own(path: Path, *, mapping: Mapped) -> Source | None:

@@ -9,7 +9,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from data_prep.common import Account, Converted, DatasetSpec, Event, Ledger, RawRow, RowRefused, Source, shown
+from data_prep.common import (
+    SPLITS,
+    Account,
+    Converted,
+    DatasetSpec,
+    Event,
+    Ledger,
+    RawRow,
+    RowRefused,
+    Source,
+    shown,
+)
 from data_prep.images import check_image
 from data_prep.leakage import LeakageIndex
 from data_prep.reasons import NOTES, REFUSALS, REPAIRS
@@ -65,6 +76,8 @@ def prepare(
 
 
 def _check_out(out: Path, source: Source) -> None:
+    if source.path is not None:
+        _refuse_source(out, source.path)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -74,6 +87,18 @@ def _check_out(out: Path, source: Source) -> None:
         raise DataError(
             f"--out {out}: it holds {stale}, which this source ({', '.join(source.splits)}) would leave there to be "
             "taken for a part of it; choose an empty folder or remove them"
+        )
+
+
+def _refuse_source(out: Path, path: Path) -> None:
+    """Raise `DataError` where what is written would replace what is read, or be read as a part of it the next time."""
+    read = path.resolve()
+    written = [out.resolve() / name for name in (*(f"{split}.parquet" for split in SPLITS), MANIFEST)]
+    tables = (read, read / "data") if read.is_dir() else ()
+    if out.resolve() in tables or read in written:
+        raise DataError(
+            f"--out {out}: --source {path} is read from there, so its files would be replaced or mixed with the "
+            "prepared ones; choose another folder"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from data_prep.common import SPLIT_SPELLINGS, SPLITS, DatasetSpec, Event, RawRow, Source
@@ -19,7 +20,7 @@ def open_source(name: str, spec: DatasetSpec, source: str) -> Source:
         for opener in spec.sources:
             opened = opener(path)
             if opened is not None:
-                return opened
+                return replace(opened, path=path)
         held = sorted(one.name for one in path.iterdir())[:6] if path.is_dir() else [path.name]
         raise DataError(
             f"--source {source}: no layout of {name} is found there (it holds {held}). Give one of: {accepted}"

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +181,33 @@ def test_wrong_sources_and_columns_are_told(tmp_path: Path, capsys: pytest.Captu
     told = capsys.readouterr().err
     assert ended.value.code == 2
     assert "t.csv: the columns ['q'] are missing; it has ['question', 'a']" in told
+
+
+@pytest.mark.parametrize(
+    ("table", "source", "out"),
+    [
+        ("train.parquet", ".", "."),
+        ("train.csv", ".", "."),
+        ("data/train.csv", ".", "data"),
+        ("train.parquet", "train.parquet", "."),
+        ("manifest.json", "manifest.json", "."),
+    ],
+)
+def test_the_folder_that_is_read_is_not_written_to(table: str, source: str, out: str, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    (mine / table).parent.mkdir(parents=True)
+    rows = datasets.Dataset.from_list([{"q": "x", "a": "1"}])
+    writers = {".parquet": rows.to_parquet, ".csv": rows.to_csv, ".json": partial(rows.to_json, lines=False)}
+    writers[Path(table).suffix](mine / table)
+    before = {file: file.read_bytes() for file in mine.rglob("*") if file.is_file()}
+    mapped = mapping(tmp_path, "problem: q\nanswer: a\n")
+    with pytest.raises(DataError, match=r"--out .*is read from there.*choose another folder"):
+        run(mine / source, mine / out, mapped)
+    assert {file: file.read_bytes() for file in mine.rglob("*") if file.is_file()} == before
+    run(mine / source, mine / "prepared", mapped)
+
+
+def test_a_table_may_stand_in_the_folder_that_is_written_to(tmp_path: Path) -> None:
+    (tmp_path / "problems.csv").write_text("q,a\nx,1\n")
+    for _ in range(2):
+        run(tmp_path / "problems.csv", tmp_path, mapping(tmp_path, "problem: q\nanswer: a\n"))

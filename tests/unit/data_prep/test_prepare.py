@@ -157,6 +157,13 @@ def test_out_that_is_a_file_is_refused(tmp_path: Path) -> None:
         run(make_folders(tmp_path / "in"), tmp_path / "out")
 
 
+def test_the_folder_of_a_known_set_is_not_written_to(tmp_path: Path) -> None:
+    source = make_folders(tmp_path / "in")
+    with pytest.raises(DataError, match=r"--out .*/in: --source .*/in is read from there"):
+        run(source, source / "." / ".." / "in")
+    assert not list(source.glob("*.parquet*"))
+
+
 def test_refusals_of_the_source_stand_in_the_manifest(tmp_path: Path) -> None:
     rows = [RawRow("train", "train/1", "intergps", record(1), (diagram(1),))]
     source = replace(rows_source(rows), refused=(Event("a.zip:../x", "zip_outside_path", "'../x'"),))
