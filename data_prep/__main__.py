@@ -84,6 +84,8 @@ def own_command(
 
     mapped = load_mapping(mapping)
     opened = open_own_source(mapped, source)
+    for line in opened.told:
+        typer.echo(line)
     manifest = prepare(mapped.name, own_spec(mapped), opened, out, grade_check=_grade_check(grade_check))
     typer.echo(summary(manifest, out))
 

@@ -75,6 +75,7 @@ class Source:
     read: yields the rows of a split; what cannot even become a raw row comes as a refusal event.
     refused: refusals that belong to no row, such as an archive entry that points outside.
     path: the file or folder that is read; None where it is not the user's own.
+    told: lines for the terminal about what was found.
     """
 
     layout: str
@@ -84,6 +85,7 @@ class Source:
     refused: tuple[Event, ...] = ()
     revision: str | None = None
     path: Path | None = None
+    told: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

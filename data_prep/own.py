@@ -22,6 +22,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -48,8 +49,17 @@ from data_prep.tables import SUFFIXES, Record, read_table, spelled
 from uec_vlm.errors import ConfigError, DataError
 from uec_vlm.verifier import normalise_answer
 
-HUB_FILES = tuple(f"*{suffix}" for suffix in (*SUFFIXES, ".zip", ".png", ".jpg", ".jpeg"))
+_HUB_SUFFIXES = (*SUFFIXES, ".zip", ".png", ".jpg", ".jpeg")
+HUB_FILES = tuple(f"*{suffix}" for suffix in (*_HUB_SUFFIXES, *map(str.upper, _HUB_SUFFIXES)))
 _ROW = "number of the row in its split"
+_HELD_OUT = {
+    "test": "test",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+}
+"""Words of a file's name that say that its rows are held out, and for which split."""
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 
@@ -93,7 +103,7 @@ class Mapped(BaseModel):
 @dataclass(frozen=True)
 class _File:
     path: Path
-    split: str | None
+    split: str
 
 
 def load_mapping(path: Path) -> Mapped:
@@ -156,8 +166,11 @@ def open_own_source(mapping: Mapped, source: str) -> Source:
 
 
 def open_own(path: Path, *, mapping: Mapped) -> Source | None:
-    """The tables at a path; a file whose name tells no split is `train`, unless a column tells it."""
-    files = _files(path)
+    """The tables at a path; a file whose name tells no split is `train`, unless a column tells it.
+
+    Raises `DataError` for a name that may be meant for a held-out split and is none of its spellings.
+    """
+    files = _files(path, named=mapping.split is None)
     if not files:
         return None
     shelf = PictureShelf(path if path.is_dir() else path.parent)
@@ -166,7 +179,7 @@ def open_own(path: Path, *, mapping: Mapped) -> Source | None:
     def read(split: str) -> Iterator[RawRow | Event]:
         running = 0
         for file in files:
-            if mapping.split is None and (file.split or "train") != split:
+            if mapping.split is None and file.split != split:
                 continue
             for number, record in read_table(file.path, columns=mapping.columns):
                 if mapping.split is None or _row_split(record, mapping.split) == split:
@@ -174,13 +187,26 @@ def open_own(path: Path, *, mapping: Mapped) -> Source | None:
                     running += 1
 
     found = tuple(split for split in SPLITS if split in splits)
-    return Source(layout="own", name=path.name, splits=found, read=read, refused=refused)
+    told = _told(files, found, mapping)
+    return Source(layout="own", name=path.name, splits=found, read=read, refused=refused, told=told)
+
+
+def _told(files: list[_File], splits: tuple[str, ...], mapping: Mapped) -> tuple[str, ...]:
+    """Which files go into which split."""
+    if mapping.split is not None:
+        return (f"split by the column '{mapping.split}': {_names(files)}",)
+    return tuple(f"{split}: from {_names([one for one in files if one.split == split])}" for split in splits)
+
+
+def _names(files: list[_File], limit: int = 6) -> str:
+    more = f" and {len(files) - limit} more" if len(files) > limit else ""
+    return ", ".join(file.path.name for file in files[:limit]) + more
 
 
 def _splits(files: list[_File], mapping: Mapped) -> tuple[set[str], tuple[Event, ...]]:
     """The splits that the files or their `split` column tell, and the rows whose column tells none."""
     if mapping.split is None:
-        return {file.split or "train" for file in files}, ()
+        return {file.split for file in files}, ()
     splits, refused = set[str](), []
     for file in files:
         for number, record in read_table(file.path, columns=mapping.columns):
@@ -193,17 +219,26 @@ def _splits(files: list[_File], mapping: Mapped) -> tuple[set[str], tuple[Event,
     return splits, tuple(refused)
 
 
-def _files(path: Path) -> list[_File]:
-    if path.is_file():
-        return [_File(path, None)] if path.suffix in SUFFIXES else []
-    tables = sorted(file for file in (*path.glob("*"), *path.glob("data/*")) if file.suffix in SUFFIXES)
-    return [_File(file, _file_split(file)) for file in tables]
+def _files(path: Path, *, named: bool) -> list[_File]:
+    """The tables at a path. named: their names tell the split."""
+    found = [path] if path.is_file() else sorted([*path.glob("*"), *path.glob("data/*")])
+    tables = [file for file in found if file.suffix.lower() in SUFFIXES]
+    return [_File(file, _file_split(file) if named else "train") for file in tables]
 
 
-def _file_split(file: Path) -> str | None:
-    return next(
-        (split for split, patterns in spelled().items() if any(file.match(pattern) for pattern in patterns)), None
-    )
+def _file_split(file: Path) -> str:
+    """The split that a name tells, `train` where it tells none."""
+    name = file.name.lower()
+    matched = (split for split, patterns in spelled().items() if any(fnmatch(name, pattern) for pattern in patterns))
+    split = next(matched, "train")
+    for word in re.split(r"[\W\d_]+", name.removesuffix(file.suffix.lower())):
+        if _HELD_OUT.get(word, split) != split:
+            raise DataError(
+                f"--source {file}: '{word}' in its name says that its rows are held out, but they would go into "
+                f"{split}. Names begin with {', '.join(SPLIT_SPELLINGS)} and a dot or a dash ({_HELD_OUT[word]}-1"
+                f"{file.suffix}): rename the file, or name the column with the split (`split: COLUMN` in the mapping)"
+            )
+    return split
 
 
 def _row_split(record: Record | RowRefused, column: str) -> str | None:

@@ -108,11 +108,12 @@ def read_table(file: Path, *, columns: tuple[str, ...] = (), one_of: tuple[str, 
         ".csv": _csv,
         ".tsv": _csv,
     }
-    if file.suffix not in readers:
+    kind = file.suffix.lower()
+    if kind not in readers:
         raise DataError(f"{file}: files of kind '{file.suffix}' are not read; give one of {', '.join(readers)}")
     checked = False
     try:
-        for number, record in readers[file.suffix](file):
+        for number, record in readers[kind](file):
             if not checked and not isinstance(record, RowRefused):
                 _check_columns(file, list(record), columns, one_of)
                 checked = True
@@ -171,7 +172,7 @@ def _json(file: Path) -> Numbered:
 def _csv(file: Path) -> Numbered:
     csv.field_size_limit(MAX_RECORD_BYTES)
     with file.open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.DictReader(lines, delimiter="\t" if file.suffix == ".tsv" else ",", strict=True)
+        reader = csv.DictReader(lines, delimiter="\t" if file.suffix.lower() == ".tsv" else ",", strict=True)
         for number, record in enumerate(reader):
             if None in record or None in record.values():
                 width = len(reader.fieldnames or ())

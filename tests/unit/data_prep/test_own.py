@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -211,3 +212,53 @@ def test_a_table_may_stand_in_the_folder_that_is_written_to(tmp_path: Path) -> N
     (tmp_path / "problems.csv").write_text("q,a\nx,1\n")
     for _ in range(2):
         run(tmp_path / "problems.csv", tmp_path, mapping(tmp_path, "problem: q\nanswer: a\n"))
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("Test.csv", "test"),
+        ("TEST-2024.CSV", "test"),
+        ("Validation.csv", "validation"),
+        ("Dev.JSONL", "validation"),
+        ("latest.csv", "train"),
+        ("contest_1.Tsv", "train"),
+    ],
+)
+@pytest.mark.parametrize("alone", [False, True])
+def test_names_tell_the_split_in_capitals_too(name: str, split: str, alone: bool, tmp_path: Path) -> None:
+    file = tmp_path / "in" / name
+    file.parent.mkdir()
+    line = {".jsonl": '{"q": "x", "a": "1"}', ".tsv": "q\ta\nx\t1"}.get(file.suffix.lower(), "q,a\nx,1")
+    file.write_text(line + "\n")
+    _, rows = run(file if alone else file.parent, tmp_path / "out", mapping(tmp_path, "problem: q\nanswer: a\n"))
+    assert [row["id"] for row in rows] == [f"own-{split}-row-00000"]
+
+
+@pytest.mark.parametrize(
+    "name", ["test_2024.csv", "my_test.csv", "valid.csv", "math.Dev2.csv", "train-test.csv", "test.val.csv"]
+)
+def test_a_name_that_may_be_of_a_held_out_table_is_refused(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for one in ("train.csv", name):
+        (folder / one).write_text("q,a,part\nx,1,test\n")
+    for source in (folder, folder / name):
+        with pytest.raises(DataError, match=rf"{re.escape(name)}: '\w+' in its name says.*rename the file, or name"):
+            run(source, tmp_path / "out", mapping(tmp_path, "problem: q\nanswer: a\n"))
+    _, rows = run(folder, tmp_path / "out", mapping(tmp_path, "problem: q\nanswer: a\nsplit: part\n"))
+    assert len(rows) == 2, "the column tells the split, whatever the names say"
+
+
+def test_which_file_goes_into_which_split_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("extra.csv", "train.csv", "Test.csv"):
+        (tmp_path / name).write_text("q,a,part\n" + f"How many in {name}?,1,test\n")
+    command = ["own", "--mapping", str(tmp_path / "mapping.yaml"), "--source", str(tmp_path), "--out"]
+    for more, told in (
+        ("", ["train: from extra.csv, train.csv", "test: from Test.csv"]),
+        ("split: part\n", ["split by the column 'part': Test.csv, extra.csv, train.csv"]),
+    ):
+        mapping(tmp_path, "problem: q\nanswer: a\n" + more)
+        with pytest.raises(SystemExit):
+            main([*command, str(tmp_path / f"out{len(more)}")])
+        assert capsys.readouterr().out.splitlines()[: len(told)] == told
