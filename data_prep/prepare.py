@@ -63,8 +63,7 @@ def prepare(
         for split, partial in partials.items():
             counts[split] = _write_split(spec, source, split, partial, ledger, leakage, seen, grade_check)
         if not seen:
-            worst = {reason: account.count for reason, account in ledger.refused.items()}
-            raise DataError(f"{source.name}: no row was accepted, nothing is written. Refused, by reason: {worst}")
+            raise DataError(f"{source.name}: {_nothing_accepted(ledger)}")
         for split, partial in partials.items():
             os.replace(partial, out / f"{split}.parquet")
     finally:
@@ -100,6 +99,17 @@ def _refuse_source(out: Path, path: Path) -> None:
             f"--out {out}: --source {path} is read from there, so its files would be replaced or mixed with the "
             "prepared ones; choose another folder"
         )
+
+
+def _nothing_accepted(ledger: Ledger, shown_rows: int = 3) -> str:
+    """Why no row was accepted: the counts by reason, and some rows, those of different reasons first."""
+    if not ledger.refused:
+        return "the table has no rows, nothing is written. Look whether it is the right one, and whole"
+    counts = {reason: account.count for reason, account in ledger.refused.items()}
+    ranked = [(rank, event) for account in ledger.refused.values() for rank, event in enumerate(account.events)]
+    first = [event for _, event in sorted(ranked, key=lambda one: one[0])][:shown_rows]
+    lines = [f"\n  {event.place}: {event.detail} ({REFUSALS[event.reason]})" for event in first]
+    return f"no row was accepted, nothing is written. Refused, by reason: {counts}; the first:{''.join(lines)}"
 
 
 def _write_split(

@@ -132,9 +132,22 @@ def _check_columns(file: Path, names: list[str], columns: tuple[str, ...], one_o
         missing.append(" or ".join(one_of))
     if missing:
         raise DataError(
-            f"{file}: the columns {missing} are missing; it has {names}. "
+            f"{file}: the columns {missing} are missing; it has {names}{_separator(file, names)}. "
             f"This data set needs {[*columns, *([' or '.join(one_of)] if one_of else [])]}"
         )
+
+
+def _tabs(file: Path) -> bool:
+    return file.suffix.lower() == ".tsv"
+
+
+def _separator(file: Path, names: list[str]) -> str:
+    """A question for a table of which one column was read, whose name looks like several; else nothing."""
+    needed, others = ("tab", ",;|") if _tabs(file) else ("comma", ";\t|")
+    other = next((sign for sign in others if len(names) == 1 and sign in names[0]), None)
+    if file.suffix.lower() not in (".csv", ".tsv") or other is None:
+        return ""
+    return f" (is the separator a {needed}? The one column {names[0]!r} looks like several separated by {other!r})"
 
 
 def _parquet(file: Path) -> Numbered:
@@ -172,10 +185,11 @@ def _json(file: Path) -> Numbered:
 def _csv(file: Path) -> Numbered:
     csv.field_size_limit(MAX_RECORD_BYTES)
     with file.open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.DictReader(lines, delimiter="\t" if file.suffix.lower() == ".tsv" else ",", strict=True)
+        reader = csv.DictReader(lines, delimiter="\t" if _tabs(file) else ",", strict=True)
         for number, record in enumerate(reader):
             if None in record or None in record.values():
                 width = len(reader.fieldnames or ())
-                yield number, RowRefused("broken_record", f"line {reader.line_num} has not the {width} columns")
+                hint = _separator(file, list(reader.fieldnames or ()))
+                yield number, RowRefused("broken_record", f"line {reader.line_num} has not the {width} columns{hint}")
             else:
                 yield number, record

@@ -262,3 +262,39 @@ def test_which_file_goes_into_which_split_is_printed(tmp_path: Path, capsys: pyt
         with pytest.raises(SystemExit):
             main([*command, str(tmp_path / f"out{len(more)}")])
         assert capsys.readouterr().out.splitlines()[: len(told)] == told
+
+
+def test_where_no_row_is_accepted_the_first_are_shown(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("q,a,p\n" + "x,,\n" * 4 + "y,1,no.png\n")
+    text = "problem: q\nanswer: a\nimages: p\n"
+    with pytest.raises(DataError) as told:
+        run(file, tmp_path / "out", mapping(tmp_path, text))
+    first, *shown = str(told.value).splitlines()
+    assert first.endswith("Refused, by reason: {'missing_field': 4, 'missing_image': 1}; the first:")
+    assert [line.split(" (")[0] for line in shown] == [
+        "  t.csv row 1: column 'a' is ''; a text or a number is needed",
+        "  t.csv row 5: column 'p': 'no.png' is not there",
+        "  t.csv row 2: column 'a' is ''; a text or a number is needed",
+    ]
+
+
+@pytest.mark.parametrize("content", ["", "q,a\n"])
+def test_a_table_without_rows_is_told(content: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(content)
+    with pytest.raises(DataError, match=r"t\.csv: the table has no rows, nothing is written"):
+        run(tmp_path / "t.csv", tmp_path / "out", mapping(tmp_path, "problem: q\nanswer: a\n"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("t.csv", "q;a\nx;1\n", r"is the separator a comma\? The one column 'q;a' looks .* by ';'\)"),
+        ("t.csv", "q;a\nx;1,5\ny;2,5\n", r"is the separator a comma\?"),
+        ("t.tsv", "q,a\nx,1\n", r"is the separator a tab\?.* by ','"),
+    ],
+)
+def test_another_separator_is_asked_about(name: str, content: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=told):
+        run(tmp_path / name, tmp_path / "out", mapping(tmp_path, "problem: q\nanswer: a\n"))
