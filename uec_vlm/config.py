@@ -167,7 +167,8 @@ class DataSection(Section):
     """The three splits: training, validation (chooses the checkpoint), test (used once for each model).
 
     check: every row of a Parquet file is made a prompt before training, and those that cannot be are refused by name;
-    without it such a training row is told and skipped when it is drawn, and a held-out one ends the run. prompt_cache,
+    without it such a training row is told and skipped when it is drawn, and a held-out one ends the run. An empty gold
+    or the id of an earlier row is refused likewise; in a held-out split it ends the run before it begins. prompt_cache,
     prompt_cache_mib: prompts kept in memory (0: none), and MiB of their pixels at most. prefetch: the prompts of the
     next step are made in a thread while this one samples; it changes no result.
     """

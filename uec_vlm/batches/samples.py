@@ -52,6 +52,20 @@ class SampleStore(Sequence[Sample]):
         kept = list(places)
         return SampleStore(self._table.select(kept), self._path, [self._rows[place] for place in kept])
 
+    def faults(self) -> dict[int, str]:
+        """What is wrong with the samples whose gold is empty, or whose id an earlier one has. No picture is read."""
+        table = self._table.select_columns(["id", "answer"]).to_dict()
+        first: dict[str, int] = {}
+        found = {}
+        for place, (name, answer) in enumerate(zip(table["id"], table["answer"], strict=True)):
+            if first.setdefault(str(name), place) != place:
+                found[place] = (
+                    f"{self.where(place)}: the id '{name}' is that of row {self._rows[first[str(name)]]} too."
+                )
+            elif not _gold(answer).strip():
+                found[place] = f"{self.where(place)} (id '{name}'): its gold is empty, so no answer to it is right."
+        return found
+
     def where(self, place: int) -> str:
         """File and row of the sample at this place, for a message."""
         return f"{self._path} row {self._rows[place]}"
@@ -110,7 +124,7 @@ def _sample(row: dict[str, Any], place: str) -> Sample:
             id=str(row["id"]),
             source=str(row["source"]),
             problem=str(row["problem"]),
-            answer=str(row["answer"]),
+            answer=_gold(row["answer"]),
             images=tuple(_image_bytes(image) for image in row["images"] or ()),
             choices=tuple(row["choices"] or ()),
             answer_value=None if row["answer_value"] is None else float(row["answer_value"]),
@@ -120,6 +134,10 @@ def _sample(row: dict[str, Any], place: str) -> Sample:
         raise DataError(
             f"{place} (id '{row.get('id')}'): not a sample ({error}). Make the file again with data_prep."
         ) from error
+
+
+def _gold(answer: Any) -> str:
+    return "" if answer is None else str(answer)
 
 
 def _image_bytes(image: Any) -> bytes:

@@ -108,8 +108,8 @@ def _of_data(config: RunConfig, reader: Reader, options: Options, *, broken: boo
     if not any(split.startswith("train") for split in readings):
         return
     yield from data_checks.rows(readings, check=config.data.check)
-    yield from data_checks.golds(readings)
-    yield from data_checks.splits(readings)
+    yield from data_checks.golds(readings, check=config.data.check)
+    yield from data_checks.splits(readings, check=config.data.check)
     if any(reading.lengths for reading in readings.values()):
         yield from data_checks.lengths(readings, config, reader)
         if not broken:

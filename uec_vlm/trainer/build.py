@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from uec_vlm.batches import (
 )
 from uec_vlm.batches.choices import list_choices
 from uec_vlm.config import STARTER, DataSource, GeosynthData, MixtureData, ModelSection, PromptSection, RunConfig
-from uec_vlm.errors import ConfigError, DataError, ModelError, PromptError
+from uec_vlm.errors import ConfigError, ModelError
 from uec_vlm.geosynth import ProblemSet
 from uec_vlm.geosynth.asset import starter_folder
 from uec_vlm.objective import ControllerState, PromptHistory, ReplayBuffer, build_objective, resolved
@@ -43,6 +43,7 @@ from uec_vlm.trainer.ranks import ALONE, Ranks
 from uec_vlm.trainer.scoring import Scorer
 from uec_vlm.trainer.seeds import seed_for
 from uec_vlm.trainer.state import TrainState
+from uec_vlm.trainer.usable import usable
 from uec_vlm.verifier import FORMATS, load_reward_function
 
 
@@ -50,7 +51,7 @@ from uec_vlm.verifier import FORMATS, load_reward_function
 class Splits:
     """The held-out samples of a run; test is None where the configuration has none.
 
-    refused: rows that cannot become prompts, with their reasons.
+    refused: rows that cannot be trained on or asked, with their reasons.
     """
 
     validation: HeldOut
@@ -99,8 +100,8 @@ def build_circle(
     sources = _sources(config)  # before the model: a wrong path is told in a second, not after a minute of loading
     bench = build_bench(config, device=accelerator.device, checkpoint=checkpoint, ranks=launched.ranks)
     refused: list[str] = []
-    usable = {split: _usable(config, samples, bench, split, refused) for split, samples in sources.items()}
-    test = _held_out(config, "test", usable["test"]) if "test" in usable else None
+    good = {split: _usable(config, samples, bench, split, refused) for split, samples in sources.items()}
+    test = _held_out(config, "test", good["test"]) if "test" in good else None
     optimizer = torch.optim.AdamW(
         [parameter for parameter in bench.policy.model.parameters() if parameter.requires_grad],
         lr=config.update.learning_rate,
@@ -120,13 +121,13 @@ def build_circle(
         learner=learner,
         engine=bench.engine,
         render=bench.render,
-        prompts=PromptReader(usable["train"], bench.render, ahead=config.data.prefetch),
+        prompts=PromptReader(good["train"], bench.render, ahead=config.data.prefetch),
         judge=bench.judge,
         objective=objective,
         reference=_reference(config, learner) if objective.needs_reference else None,
         settings=_step_settings(config),
     )
-    return circle, Splits(_held_out(config, "validation", usable["validation"]), test, refused)
+    return circle, Splits(_held_out(config, "validation", good["validation"]), test, refused)
 
 
 def build_bench(
@@ -377,21 +378,7 @@ def evaluation_settings(config: RunConfig, split: str) -> EvaluationSettings:
 def _usable(
     config: RunConfig, samples: Sequence[Sample], bench: Bench, split: str, refused: list[str]
 ) -> Sequence[Sample]:
-    """The samples of files that become prompts; the others are refused by name, before training."""
-    if isinstance(samples, Mixture):
-        return replace(samples, parts=tuple(_usable(config, part, bench, split, refused) for part in samples.parts))
-    if isinstance(samples, ProblemSet) or not config.data.check:
-        return samples
-    good = []
-    for place in range(len(samples)):
-        try:
-            bench.render(samples[place])
-            good.append(place)
-        except (PromptError, DataError) as error:
-            refused.append(f"{split}: {error}")
-    if not good:
-        raise DataError(f"data.{split}: no row becomes a prompt. The first reason: {refused[-1]}")
-    return samples if len(good) == len(samples) else samples.take(good)  # type: ignore[attr-defined]
+    return usable(samples, bench.render, split=split, refused=refused) if config.data.check else samples
 
 
 def _first(samples: Sequence[Sample], count: int | None) -> Sequence[Sample]:

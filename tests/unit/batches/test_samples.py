@@ -114,3 +114,19 @@ def test_what_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
     pq.write_table(schema.empty_table(), tmp_path / "empty.parquet")
     with pytest.raises(DataError, match=r"empty.parquet: there are no rows"):
         load_samples(tmp_path / "empty.parquet")
+
+
+def test_faults_name_the_rows_of_the_file(tmp_path: Path) -> None:
+    rows = [row(0), row(1), row(2, answer=None), row(3, id="r1"), row(4, id="r0", answer="")]
+    file = write(tmp_path / "train.parquet", rows)
+    store = load_samples(file)
+    assert store[2].answer == "", "no gold is no word"
+    assert store.faults() == {
+        2: f"{file} row 2 (id 'r2'): its gold is empty, so no answer to it is right.",
+        3: f"{file} row 3: the id 'r1' is that of row 1 too.",
+        4: f"{file} row 4: the id 'r0' is that of row 0 too.",
+    }
+    assert store.take([3, 4]).faults() == {
+        1: f"{file} row 4 (id 'r0'): its gold is empty, so no answer to it is right."
+    }
+    assert store.take([0, 1]).faults() == {}
