@@ -17,6 +17,18 @@ from uec_vlm.errors import ConfigError
 CUT = f"of a split only the first {LARGEST_BUCKET} were compared with one another; of different splits all were"
 SHOWN_PAIRS = 200
 """Pairs of each kind that the report names; all are counted."""
+LEAKAGE = (
+    "Across splits: leakage, where one of them is trained on or chooses the checkpoint; what is measured was seen "
+    "before, so its number is too high. Take that one's row out of your table and prepare again."
+)
+PICTURE_ALONE = (
+    "A picture that is shared without the text may be two questions about one figure; look at both in audit.html."
+)
+REPEATED = "Within a split: the problem counts several times. Keep one of its rows."
+CLASH = "pairs share text, but not the answer: one gold of them may be wrong. Compare the golds."
+NAMED = (
+    f"audit.json names the ids of the pairs under `named`, the first {SHOWN_PAIRS} of each kind; no option drops rows."
+)
 
 
 @dataclass(frozen=True)
@@ -84,9 +96,23 @@ class DataAudit:
             told.append(f"  {scope}: {count} rows of the later part share with the earlier one")
         if self.cut:
             told.append(f"  {self.cut} groups of alike texts: {CUT}")
+        return [*told, *self._meaning()]
+
+    def _meaning(self) -> list[str]:
+        """What the findings mean, and what to do."""
         if not self.pairs:
-            told.append("  no two rows share a picture or a text")
-        return told
+            return ["  no two rows share a picture or a text"]
+        across = [pair for pair in self.pairs if " / " in self.scope(pair)]
+        told = []
+        if across:
+            told.append(LEAKAGE)
+        if any(pair.text == "none" for pair in across):
+            told.append(PICTURE_ALONE)
+        if len(across) < len(self.pairs):
+            told.append(REPEATED)
+        if clash := sum(pair.text != "none" and not pair.same_answer for pair in self.pairs):
+            told.append(f"{clash} {CLASH}")
+        return [*told, NAMED]
 
 
 def audit(

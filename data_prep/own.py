@@ -284,6 +284,14 @@ def _listed(given: Any) -> Any:
 
 def convert(raw: RawRow, *, mapping: Mapped) -> Converted:
     """A row as a sample by the mapping; raises `RowRefused` that names the column and the value."""
+    made = _sample(raw, mapping)
+    if not mapping.images or raw.images:
+        return made
+    columns = " and ".join(f"'{name}'" for name in mapping.images)
+    return replace(made, events=(*made.events, Event(raw.place, "no_picture", f"column {columns}")))
+
+
+def _sample(raw: RawRow, mapping: Mapped) -> Converted:
     repairs, fields = Repairs(raw.place), raw.fields
     text, answer = _text(fields, mapping.problem), _text(fields, mapping.answer)
     key = fields[_ROW] if mapping.id is None else plain_key(fields[mapping.id], fields[_ROW], repairs)

@@ -55,6 +55,7 @@ REPAIRS = {
 }
 
 NOTES = {
+    "no_picture": "the columns that the mapping names for pictures are empty; the problem is of text only",
     "question_in_picture": "the text has no question, since the picture holds it; the text says so",
     "precise_value_differs": "precise_value of the right choice differs from the value of its text by more than 0.5 %; "
     "the text is the gold",

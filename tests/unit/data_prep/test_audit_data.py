@@ -11,7 +11,7 @@ import pytest
 from benchmarks.audit_leaks import PLANTS, generated, score
 from benchmarks.rewordings import REWORDINGS, word_problem
 from data_prep.__main__ import main
-from data_prep.audit_data import DataAudit, audit
+from data_prep.audit_data import CLASH, LEAKAGE, NAMED, PICTURE_ALONE, REPEATED, DataAudit, audit
 from data_prep.audit_page import page
 from data_prep.duplicates import find_pairs
 from data_prep.fingerprints import Fingerprint, words_of
@@ -75,6 +75,18 @@ def test_pairs_are_told_by_scope_and_kind(tmp_path: Path) -> None:
     assert found.leaking_rows() == {"test / eval:test": 1, "train / eval:test": 1, "train / test": 1}
     same = {(found.rows[p.one].id, found.rows[p.other].id): p.same_answer for p in found.pairs}
     assert same["a", "b"] and not same["a", "c"]
+
+
+def test_the_last_lines_say_what_the_findings_mean_and_what_to_do(tmp_path: Path) -> None:
+    text, one, other = "<image>Find the long side of it, please, in cm.", diagram(1), diagram(45, size=(64, 90))
+    train = [sample("a", text, one), sample("b", "<image>Name that colour.", other)]
+    leaking = audited(folder(tmp_path / "x", train=train, test=[sample("c", text, one)])).lines()
+    assert leaking[-2:] == [LEAKAGE, NAMED] and "row out of your table and prepare again" in LEAKAGE
+    figure = audited(folder(tmp_path / "y", train=train, test=[sample("c", "<image>Find y.", one)])).lines()
+    assert figure[-3:] == [LEAKAGE, PICTURE_ALONE, NAMED]
+    repeated = audited(folder(tmp_path / "z", train=[*train, sample("c", text, one, answer="6")])).lines()
+    assert repeated[-3:] == [REPEATED, f"1 {CLASH}", NAMED]
+    assert audited(folder(tmp_path / "w", train=train)).lines()[-1] == "  no two rows share a picture or a text"
 
 
 def test_other_numbers_make_another_text_beside_the_same_picture(tmp_path: Path) -> None:

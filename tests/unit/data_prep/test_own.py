@@ -12,7 +12,7 @@ import huggingface_hub
 import pyarrow.parquet as pq
 import pytest
 
-from data_prep.__main__ import main
+from data_prep.__main__ import main, summary
 from data_prep.own import load_mapping, open_own_source, own_spec
 from data_prep.prepare import prepare
 from tests.unit.data_prep.world import diagram, reasons
@@ -298,3 +298,16 @@ def test_another_separator_is_asked_about(name: str, content: str, told: str, tm
     (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=told):
         run(tmp_path / name, tmp_path / "out", mapping(tmp_path, "problem: q\nanswer: a\n"))
+
+
+def test_rows_without_a_picture_are_noted_where_the_mapping_names_one(tmp_path: Path) -> None:
+    source = folder(tmp_path / "in", "jsonl", [ROWS[0], ROWS[2], {**ROWS[2], "name": "four"}])
+    manifest, rows = run(source, tmp_path / "out", mapping(tmp_path))
+    assert len(rows) == 3
+    assert reasons(manifest["noted"]) == {"no_picture": ["train.jsonl row 2", "train.jsonl row 3"]}
+    assert manifest["noted"]["no_picture"]["rows"][0]["detail"] == "column 'pictures'"
+    assert "noted 2 x no_picture: " in summary(manifest, tmp_path)
+    texts = MAPPING.replace("images: pictures\n", "")
+    assert (
+        run(folder(tmp_path / "in", "jsonl", ROWS[2:]), tmp_path / "texts", mapping(tmp_path, texts))[0]["noted"] == {}
+    )
