@@ -24,6 +24,8 @@ Temperature = Annotated[float, Field(gt=0.0, le=5.0)]
 # Values of `kind` by which pydantic names the places inside a data source; they are no keys of the file.
 _KINDS = ("geosynth", "parquet", "mixture")
 
+_MERGE = "tag:yaml.org,2002:merge"
+
 
 class Section(BaseModel):
     """What all sections share: frozen, and a key that does not exist is an error."""
@@ -77,12 +79,31 @@ def with_overrides(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str, 
 
 def _yaml_value(override: str, text: str) -> Any:
     try:
-        return yaml.safe_load(text) if text else None
-    except yaml.YAMLError as error:
+        return yaml.load(text, _StrictLoader) if text else None
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(
             f"'{override}': what follows the = is no YAML ({str(error).splitlines()[0]}). Put text with special "
             "characters into quotes of its own: KEY='\"...\"'."
         ) from None
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Plain YAML in which no key stands twice in one mapping: of two values, one would be lost."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Compare the keys as they are written, before `<<` brings in others, which they may replace."""
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+                continue
+            if (key.tag, key.value) in lines:
+                raise yaml.YAMLError(
+                    f"line {key.start_mark.line + 1}: the key '{key.value}' was given in line "
+                    f"{lines[key.tag, key.value]} already, and one of the two would be lost; make them one"
+                )
+            lines[key.tag, key.value] = key.start_mark.line + 1
+        return node
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -92,7 +113,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
             f"{path}: there is no such configuration file; configs/README.md lists those that are shipped."
         )
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(tree, dict):

@@ -16,6 +16,7 @@ from uec_vlm.config import (
     preset,
 )
 from uec_vlm.errors import ConfigError
+from uec_vlm.sections import read_yaml
 from uec_vlm.trainer.build import resolve
 
 SHIPPED = sorted(p for p in config_folder().glob("*.yaml"))
@@ -105,6 +106,29 @@ def test_a_missing_file_and_broken_yaml_are_named(tmp_path: Path) -> None:
         load_config(tmp_path / "none.yaml")
     with pytest.raises(ConfigError, match="not valid YAML"):
         load_config(_write(tmp_path, "a: [1"))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("run: {steps: 2}\nalgorithm: uec\nrun: {seed: 4}\n", "line 3: the key 'run' was given in line 1"),
+        ("run:\n  steps: 2\n  'steps': 3\n", "line 3: the key 'steps' was given in line 2"),
+        ("a: [{1: x, 1: y}]\n", "line 1: the key '1' was given in line 1"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused_by_file_line_and_name(text: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"run\.yaml .*{told}"):
+        load_config(_write(tmp_path, text))
+    with pytest.raises(ConfigError, match="'steps' was given in line 1 already"):
+        load_config(_write(tmp_path, MINIMAL), ["run={steps: 2, steps: 3}"])
+
+
+def test_a_key_may_replace_what_it_merges_in(tmp_path: Path) -> None:
+    text = "a: &a {x: 1, y: 1}\nb: &b {<<: *a, x: 2}\nc: {<<: *b, x: 3, z: 1}\n<<: *b\n"
+    tree = read_yaml(_write(tmp_path, text))
+    assert tree["b"] == {"x": 2, "y": 1}
+    assert tree["c"] == {"x": 3, "y": 1, "z": 1}
+    assert (tree["x"], tree["y"]) == (2, 1)
 
 
 def test_a_run_that_is_called_otherwise_keeps_its_other_settings(tmp_path: Path) -> None:
