@@ -30,8 +30,9 @@ from filelock import FileLock, Timeout
 
 from uec_vlm.dumps import dump_files, read_dumps, step_of_dump, write_dump
 from uec_vlm.durable import append_line, read_lines, write_text
-from uec_vlm.errors import RunError
+from uec_vlm.errors import ConfigError, RunError
 from uec_vlm.metrics import check_row
+from uec_vlm.sections import read_yaml
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PACKAGES = (
@@ -60,6 +61,24 @@ class RunFolder:
     def report(self) -> Path:
         """The folder of drawings."""
         return self.path / "report"
+
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration as it was written; RunError if `config.yaml` is missing or damaged."""
+        file = self.path / "config.yaml"
+        if not file.is_file():
+            raise RunError(f"{file} is missing, so it is not known what the run was; copy it from where it was made.")
+        try:
+            return read_yaml(file)
+        except ConfigError as error:
+            raise RunError(f"{error}\nThe file is not as the run wrote it; copy it again.") from None
+
+    def environment(self) -> dict[str, Any]:
+        """Versions, machine and command line; empty without `environment.json`, RunError where it is damaged."""
+        file = self.path / "environment.json"
+        try:
+            return dict(json.loads(file.read_bytes())) if file.is_file() else {}
+        except (ValueError, TypeError) as error:
+            raise RunError(f"{file} is not as the run wrote it ({error}); copy it again, or delete it.") from None
 
     def append_metrics(self, step: int, row: Mapping[str, float]) -> None:
         """Appends the row of a step; KeyError for a name that is not in the catalogue."""

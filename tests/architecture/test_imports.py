@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "engine_sections": {"sections"},
     "config": {"errors", "sections", "engine_sections"},
     "dumps": {"durable"},
-    "runlog": {"errors", "metrics", "dumps", "durable"},
+    "runlog": {"errors", "metrics", "dumps", "durable", "sections"},
     **dict.fromkeys(EVERY_STATION, COMMON),
     "geosynth": {"records", "errors"},
     "integrations": {"verifier", "records", "errors"},

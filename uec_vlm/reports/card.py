@@ -30,8 +30,8 @@ def model_card(run: RunFolder, *, step: int, family: str, sees: bool, adapter: b
 
     family: of `FAMILIES`. sees: whether it reads pictures. adapter: whether the folder is an adapter's alone.
     """
-    config = yaml.safe_load((run.path / "config.yaml").read_text(encoding="utf-8"))
-    environment = json.loads((run.path / "environment.json").read_text(encoding="utf-8"))
+    config, environment = run.config(), run.environment()
+    packages = environment.get("packages", {})
     base = str(config["model"]["path"])
     title = f"{config['run']['name']}, step {step}"
     header = ModelCardData(
@@ -57,8 +57,8 @@ def model_card(run: RunFolder, *, step: int, family: str, sees: bool, adapter: b
         "<details><summary>All settings</summary>\n\n```yaml\n"
         + yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         + "```\n\n</details>",
-        "## Environment\n\n" + ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
-        + f"; commit {environment['commit'] or 'unknown'}.",
+        "## Environment\n\n" + ", ".join(f"{name} {version}" for name, version in packages.items())
+        + f"; commit {environment.get('commit') or 'unknown'}.",
         "## Licence\n\n" + _licence(base, header.license),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"

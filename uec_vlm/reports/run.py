@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from uec_vlm.dumps import dump_files, read_dumps, step_of_dump
 from uec_vlm.runlog import RunFolder, read_run
@@ -73,18 +71,12 @@ class Run:
 
 
 def load_run(path: str | Path) -> Run:
-    """Opens a run folder, finished or going on; RunError if it is none."""
+    """Opens a run folder, finished or going on; RunError if it is none, or a file of it is damaged."""
     folder = read_run(path)
-    config = _read(folder.path / "config.yaml", yaml.safe_load)
+    config = folder.config() if (folder.path / "config.yaml").is_file() else {}
     rows = folder.metrics()
     metrics = pd.DataFrame(rows)
     if rows:
         metrics = metrics.drop_duplicates("step", keep="last").set_index("step").sort_index()
     name = str((config.get("run") or {}).get("name") or folder.path.resolve().name)
-    environment = _read(folder.path / "environment.json", json.loads)
-    return Run(folder, name, config, environment, metrics, folder.evaluations())
-
-
-def _read(file: Path, parse: Any) -> dict[str, Any]:
-    """A mapping from a file; empty where the file is not there."""
-    return dict(parse(file.read_text(encoding="utf-8")) or {}) if file.is_file() else {}
+    return Run(folder, name, config, folder.environment(), metrics, folder.evaluations())

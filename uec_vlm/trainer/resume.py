@@ -7,12 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from uec_vlm.config import RunConfig, parse_config
 from uec_vlm.durable import fault_of, tidy
 from uec_vlm.engine_sections import GapSection, VLLMSection, VLLMStart
 from uec_vlm.errors import CheckpointError, ConfigError
+from uec_vlm.runlog import RunFolder
 from uec_vlm.trainer.state import checkpoints_in
 
 Resume = Literal["newest", "auto"]
@@ -64,12 +63,12 @@ def choose_checkpoint(checkpoints: Path, resume: Resume | None, tell: Callable[[
 
 
 def refuse_other_run(config: RunConfig, path: Path) -> None:
-    """ConfigError if the run in the folder was begun with settings that differ in anything that matters."""
-    stored = path / "config.yaml"
-    if not stored.is_file():
-        raise CheckpointError(f"{stored} is missing, so the run cannot be known again; start anew.")
-    tree = yaml.safe_load(stored.read_text(encoding="utf-8"))
-    old = parse_config(tree, RunConfig, place=str(stored), name=config.run.name)
+    """ConfigError if the run in the folder was begun with settings that differ in anything that matters.
+
+    RunError if its configuration is missing or damaged.
+    """
+    tree = RunFolder(path).config()
+    old = parse_config(tree, RunConfig, place=str(path / "config.yaml"), name=config.run.name)
     changed = _differences(old.model_dump(mode="json"), config.model_dump(mode="json"))
     wrong = sorted(key for key in changed if key not in _MAY_CHANGE)
     if wrong:

@@ -109,6 +109,22 @@ def test_a_missing_file_and_broken_yaml_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ("algorithm: uec\nrun: {name: 'prüfung'}\n".encode("latin-1"), "line 2: byte 0xfc is no UTF-8; save"),
+        (b"run: {name: 2024-13-45}\n", "is not valid YAML: month must be in"),
+        (b"run: \0", "is not valid YAML"),
+        (b"run: {name: [", "is not valid YAML"),
+    ],
+)
+def test_a_file_that_is_no_text_is_refused_by_its_line(data: bytes, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match=rf"run\.yaml {told}"):
+        load_config(path)
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
         ("run: {steps: 2}\nalgorithm: uec\nrun: {seed: 4}\n", "line 3: the key 'run' was given in line 1"),

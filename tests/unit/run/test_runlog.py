@@ -30,6 +30,33 @@ def test_a_folder_with_a_run_is_not_overwritten(tmp_path: Path) -> None:
         read_run(tmp_path / "other")
 
 
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (None, "is missing"),
+        (b"", "holds NoneType"),
+        (b"run: {name: [a, ", "not valid YAML"),
+        (b"run: {name: \xfc}", "no UTF-8"),
+    ],
+)
+def test_a_damaged_configuration_is_named(data: bytes | None, told: str, tmp_path: Path) -> None:
+    run = open_run(tmp_path, resume=False, config_yaml="run: {name: whole}\n")
+    assert run.config() == {"run": {"name": "whole"}}
+    file = tmp_path / "config.yaml"
+    file.unlink() if data is None else file.write_bytes(data)
+    with pytest.raises(RunError, match=rf"(?s)config\.yaml .*{told}.*copy it"):
+        run.config()
+
+
+@pytest.mark.parametrize("data", [b'{"python": ', b"[1]", b"\xff"])
+def test_a_damaged_environment_is_named(data: bytes, tmp_path: Path) -> None:
+    run = open_run(tmp_path, resume=False, config_yaml="")
+    assert "python" in run.environment()
+    (tmp_path / "environment.json").write_bytes(data)
+    with pytest.raises(RunError, match=r"environment\.json .*copy it again"):
+        run.environment()
+
+
 def test_rows_after_the_checkpoint_are_forgotten(tmp_path: Path) -> None:
     run = open_run(tmp_path, resume=False, config_yaml="")
     for step in range(5):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from uec_vlm.config import RunConfig, config_folder, dump_config, load_config
-from uec_vlm.errors import ConfigError
+from uec_vlm.errors import ConfigError, RunError
 from uec_vlm.records import Sample
 from uec_vlm.trainer.evaluate import Counts, Evaluation, EvaluationSettings, HeldOut
 from uec_vlm.trainer.resume import refuse_other_run
@@ -102,6 +102,13 @@ def test_a_run_goes_on_with_another_folder_for_its_start_but_not_with_another_se
     refuse_other_run(_config("evaluate.start_cache=elsewhere", "evaluate.test_checkpoint=last"), tmp_path)
     with pytest.raises(ConfigError, match=r"run\.seed = 0"):
         refuse_other_run(_config("run.seed=1"), tmp_path)
+
+
+def test_a_run_whose_configuration_is_half_written_does_not_go_on(tmp_path: Path) -> None:
+    whole = dump_config(_config())
+    (tmp_path / "config.yaml").write_text(whole[: whole.index("families:") + len("families")])
+    with pytest.raises(RunError, match=r"(?s)config\.yaml .*copy it again"):
+        refuse_other_run(_config(), tmp_path)
 
 
 def test_of_two_that_begin_at_once_one_measures(tmp_path: Path) -> None:
