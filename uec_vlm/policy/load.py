@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from uec_vlm.errors import ModelError
@@ -203,7 +204,10 @@ def _load_model(path: str | Path, sees: bool, dtype: torch.dtype, attn_implement
     from peft import PeftModel
 
     model = _load_weights(base, sees, dtype, attn_implementation)
-    return PeftModel.from_pretrained(model, str(path)).merge_and_unload()
+    try:
+        return PeftModel.from_pretrained(model, str(path)).merge_and_unload()
+    except SafetensorError as error:
+        raise _torn(path, error) from None
 
 
 def _base_of(path: str | Path) -> str | None:
@@ -224,6 +228,19 @@ def _load_weights(path: str | Path, sees: bool, dtype: torch.dtype, attn_impleme
         return loader.from_pretrained(path, dtype=dtype, attn_implementation=attn_implementation, **exact)
     except (OSError, ImportError, ValueError) as error:
         raise ModelError(f"model '{path}': its weights cannot be loaded ({error}).") from error
+    except SafetensorError as error:
+        raise _torn(path, error) from None
+
+
+def _torn(path: str | Path, error: SafetensorError) -> ModelError:
+    """What to say of weights that are not whole: the first file that cannot be opened is named."""
+    for file in sorted(Path(path).glob("*.safetensors")):
+        try:
+            with safe_open(file, framework="pt"):
+                continue
+        except (OSError, SafetensorError):
+            return ModelError(f"{file} is not a whole weight file ({error}). Copy it again.")
+    return ModelError(f"model '{path}': its weights are not whole ({error}). Download it again.")
 
 
 def _align(model: Any) -> None:

@@ -157,6 +157,19 @@ def test_what_cannot_be_loaded_is_refused_with_the_reason(tiny_model: TinyModel,
         load_policy(bare)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_weights_that_were_cut_off_are_named(share: float, tiny_model: TinyModel, tmp_path: Path) -> None:
+    whole = load_policy(tiny_model("qwen2"), lora=LoraSettings(rank=2))
+    for folder, name in (
+        (save_policy(whole, tmp_path / "merged"), "model.safetensors"),
+        (save_policy(whole, tmp_path / "adapter", lora="adapter"), "adapter_model.safetensors"),
+    ):
+        data = (folder / name).read_bytes()
+        (folder / name).write_bytes(data[: int(len(data) * share)])
+        with pytest.raises(ModelError, match=rf"/{name} is not a whole weight file \(.*\)\. Copy it again\."):
+            load_policy(folder)
+
+
 def test_the_tokenizer_s_end_token_counts_and_one_there_must_be(tiny_model: TinyModel, tmp_path: Path) -> None:
     folder = save_policy(load_policy(tiny_model("qwen2")), tmp_path / "saved")
     for name in ("generation_config.json", "config.json"):
