@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import warnings
 from collections.abc import Callable, Collection
 from typing import Any
 
 import typer
 from rich.console import Console
 
-from uec_vlm.errors import ConfigError, UecError
+from uec_vlm.errors import ConfigError, LeftOut, UecError
 
 
 def plainly(command: Callable[..., None]) -> Callable[..., None]:
@@ -53,6 +54,22 @@ def _silence_libraries() -> None:
     """The libraries' own bars and start-up notes would bury ours; what the user set is left alone."""
     os.environ.setdefault("TQDM_DISABLE", "1")
     logging.getLogger("DeepSpeed").addFilter(lambda record: "Setting accelerator to CPU" not in record.getMessage())
+    warnings.formatwarning = _told_once(warnings.formatwarning)
+
+
+def _told_once(others: Callable[..., str]) -> Callable[..., str]:
+    """How warnings are written: a `LeftOut` is one plain line, the first time; else `others`."""
+    told: set[str] = set()
+
+    def formatted(message: Warning | str, category: type[Warning], *place: object, **line: object) -> str:
+        if category is not LeftOut:
+            return others(message, category, *place, **line)
+        text = f"uec-vlm: {message}\n"
+        known = text in told
+        told.add(text)
+        return "" if known else text
+
+    return formatted
 
 
 def _is_given(context: typer.Context, name: str) -> bool:

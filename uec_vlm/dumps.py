@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from uec_vlm.durable import write_bytes
+from uec_vlm.errors import LeftOut
 
 Row = Mapping[str, Any]
 
@@ -137,13 +139,21 @@ def write_dump(folder: Path, step: int, rows: Sequence[Row], *, budget: int | No
 def read_dumps(
     folder: Path, *, steps: Sequence[int] | None = None, columns: Sequence[str] | None = None
 ) -> list[dict[str, Any]]:
-    """The rows of all dumps, oldest step first. steps, columns: only these (None: all)."""
+    """The rows of all dumps, oldest step first. steps, columns: only these (None: all).
+
+    A dump that cannot be read is left out, with a warning that names it.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     rows: list[dict[str, Any]] = []
     for file in dump_files(folder):
-        if steps is None or step_of_dump(file) in steps:
+        if steps is not None and step_of_dump(file) not in steps:
+            continue
+        try:
             rows += pq.read_table(file, columns=list(columns) if columns is not None else None).to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            warnings.warn(f"{file} is left out: it is no whole dump ({error}). Copy it again.", LeftOut, stacklevel=1)
     return rows
 
 

@@ -45,3 +45,7 @@ class RunStopped(UecError):
         """Keep the message and the signal's number."""
         super().__init__(message)
         self.status = 128 + signal
+
+
+class LeftOut(UserWarning):
+    """Something damaged that a result goes without: the message names it, the reason and the remedy."""

@@ -39,6 +39,8 @@ _PACKAGES = (
     "uec-vlm", "torch", "torchvision", "transformers", "qwen-vl-utils", "accelerate", "deepspeed", "datasets", "peft",
     "pillow", "sympy", "numpy", "pydantic",
 )  # fmt: skip
+ALTERED = "The file was altered after the run wrote it; take the line out."
+"""What to do about a row that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ class RunFolder:
     def metrics_file(self) -> Path:
         """`metrics.jsonl`."""
         return self.path / "metrics.jsonl"
+
+    @property
+    def evaluations_file(self) -> Path:
+        """`evaluations.jsonl`."""
+        return self.path / "evaluations.jsonl"
 
     @property
     def checkpoints(self) -> Path:
@@ -87,7 +94,7 @@ class RunFolder:
 
     def append_evaluation(self, row: Mapping[str, Any]) -> None:
         """Appends one evaluation."""
-        append_line(self.path / "evaluations.jsonl", row)
+        append_line(self.evaluations_file, row)
 
     def metrics(self) -> list[dict[str, float]]:
         """All rows of `metrics.jsonl`, in order."""
@@ -95,11 +102,11 @@ class RunFolder:
 
     def evaluations(self) -> list[dict[str, Any]]:
         """All rows of `evaluations.jsonl`, in order."""
-        return _rows(self.path / "evaluations.jsonl")
+        return _rows(self.evaluations_file)
 
     def forget_after(self, step: int) -> None:
         """Drops what was logged after a step: a resumed run writes it again."""
-        for file in (self.metrics_file, self.path / "evaluations.jsonl"):
+        for file in (self.metrics_file, self.evaluations_file):
             if file.is_file():
                 kept = [row for row in _rows(file) if row["step"] <= step]
                 write_text(file, "".join(json.dumps(row) + "\n" for row in kept))
@@ -235,6 +242,10 @@ def _commit() -> str | None:
 
 def _rows(file: Path) -> list[dict[str, Any]]:
     try:
-        return list(read_lines(file))
+        rows = list(read_lines(file))
     except ValueError as error:
-        raise RunError(f"{error}. The file was altered after the run wrote it; take the line out.") from None
+        raise RunError(f"{error}. {ALTERED}") from None
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+            raise RunError(f"{file} row {number} has no step ({str(row)[:60]}). {ALTERED}")
+    return rows

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "sections": {"errors"},
     "engine_sections": {"sections"},
     "config": {"errors", "sections", "engine_sections"},
-    "dumps": {"durable"},
+    "dumps": {"durable", "errors"},
     "runlog": {"errors", "metrics", "dumps", "durable", "sections"},
     **dict.fromkeys(EVERY_STATION, COMMON),
     "geosynth": {"records", "errors"},

@@ -10,7 +10,10 @@ from typing import Any
 import pandas as pd
 
 from uec_vlm.dumps import dump_files, read_dumps, step_of_dump
-from uec_vlm.runlog import RunFolder, read_run
+from uec_vlm.errors import RunError
+from uec_vlm.runlog import ALTERED, RunFolder, read_run
+
+_COUNTS = ("split", "samples", "ids", "correct", "formatted")
 
 
 @dataclass(frozen=True)
@@ -79,4 +82,14 @@ def load_run(path: str | Path) -> Run:
     if rows:
         metrics = metrics.drop_duplicates("step", keep="last").set_index("step").sort_index()
     name = str((config.get("run") or {}).get("name") or folder.path.resolve().name)
-    return Run(folder, name, config, folder.environment(), metrics, folder.evaluations())
+    return Run(folder, name, config, folder.environment(), metrics, _evaluations(folder))
+
+
+def _evaluations(folder: RunFolder) -> list[dict[str, Any]]:
+    """The evaluations; RunError for one without what the tables are made of."""
+    rows = folder.evaluations()
+    for row in rows:
+        missing = [name for name in _COUNTS if name not in row]
+        if missing:
+            raise RunError(f"{folder.evaluations_file}: the row of step {row['step']} lacks {missing}. {ALTERED}")
+    return rows

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from PIL import Image
 
+from uec_vlm.errors import LeftOut
 from uec_vlm.pictures import as_shown
 from uec_vlm.runlog import RunFolder
 
@@ -30,8 +31,9 @@ def draw_samples(run: RunFolder, out: Path, *, count: int = 3) -> Path | None:
     for (picture, text), row in zip(grid, rows, strict=True):
         for axes in (picture, text):
             axes.set_axis_off()
-        if row["images"]:
-            picture.imshow(_open(run, row["images"][0]))
+        shown = _open(run.path / "rollouts" / row["images"][0]) if row["images"] else None
+        if shown is not None:
+            picture.imshow(shown)
         text.text(0, 1, _describe(row), va="top", family="monospace", fontsize=8.5, parse_math=False)
     out.parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure).print_png(str(out))
@@ -51,8 +53,14 @@ def _choose(rows: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
     return chosen
 
 
-def _open(run: RunFolder, name: str) -> Image.Image:
-    return as_shown(Image.open(io.BytesIO((run.path / "rollouts" / name).read_bytes()))).convert("RGBA")
+def _open(file: Path) -> Image.Image | None:
+    """A picture; None, with a warning that names it, if it is missing or broken."""
+    try:
+        with Image.open(file) as picture:
+            return as_shown(picture).convert("RGBA")
+    except (OSError, SyntaxError, ValueError) as error:  # what decoders raise on broken bytes
+        warnings.warn(f"{file} is not shown: {error}. Copy it again.", LeftOut, stacklevel=1)
+        return None
 
 
 def _describe(row: Mapping[str, Any]) -> str:
