@@ -207,9 +207,9 @@ def report(
     if serve:
         _serve(run, host, port)
     elif out is not None:
-        from uec_vlm.reports import load_run, write_page
+        from uec_vlm.reports import load_measured, write_page
 
-        _console.print(str(write_page(load_run(run), out)), highlight=False, soft_wrap=True)
+        _console.print(str(write_page(load_measured(run), out)), highlight=False, soft_wrap=True)
     else:
         write_report(folder)
         print_summary(folder, _console)

@@ -12,15 +12,16 @@ if TYPE_CHECKING:
     from uec_vlm.reports.alarms import Alarm, find_alarms
     from uec_vlm.reports.compare import load_groups, write_comparison
     from uec_vlm.reports.page import write_page
-    from uec_vlm.reports.run import Run, load_run
+    from uec_vlm.reports.run import Run, load_measured, load_run
 
-__all__ = ["Alarm", "Run", "find_alarms", "load_groups", "load_run", "write_comparison", "write_page"]
+__all__ = ["Alarm", "Run", "find_alarms", "load_groups", "load_measured", "load_run", "write_comparison", "write_page"]
 
 _WHERE = {
     "Alarm": "alarms",
     "Run": "run",
     "find_alarms": "alarms",
     "load_groups": "compare",
+    "load_measured": "run",
     "load_run": "run",
     "write_comparison": "compare",
     "write_page": "page",

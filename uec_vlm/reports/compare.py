@@ -19,7 +19,7 @@ from uec_vlm.errors import RunError
 from uec_vlm.metrics import find
 from uec_vlm.reports.figures import ROLES, blank_figure
 from uec_vlm.reports.page import as_json, render
-from uec_vlm.reports.run import Run, load_run
+from uec_vlm.reports.run import Run, load_measured
 from uec_vlm.reports.statistics import Estimate, estimate, paired_difference
 from uec_vlm.reports.tables import accuracies, cost, validation_accuracy
 
@@ -64,12 +64,23 @@ class Group:
 
 
 def load_groups(paths: Sequence[str | Path]) -> list[Group]:
-    """Opens runs and groups those that differ in their seed only. RunError for what is no run, or given twice."""
-    runs = [load_run(path) for path in paths]
+    """Opens runs and groups those that differ in their seed only. RunError for what cannot be compared.
+
+    That is: no run, a run given twice, one without a logged step or its configuration, and one without an evaluation
+    beside others that have some.
+    """
+    runs = [load_measured(path) for path in paths]
     places = [run.folder.path.resolve() for run in runs]
     twice = {str(place) for place in places if places.count(place) > 1}
     if twice:
         raise RunError(f"{sorted(twice)[0]} was given twice; give each run once.")
+    for run in runs:
+        run.folder.config()  # without it a run would be a configuration of its own
+        if not run.evaluations and any(other.evaluations for other in runs):
+            raise RunError(
+                f"{run.folder.evaluations_file} has no evaluation, so the run cannot be compared with the others; "
+                "leave it out, or run it again."
+            )
     return group_runs(runs)
 
 

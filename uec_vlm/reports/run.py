@@ -85,6 +85,16 @@ def load_run(path: str | Path) -> Run:
     return Run(folder, name, config, folder.environment(), metrics, _evaluations(folder))
 
 
+def load_measured(path: str | Path) -> Run:
+    """`load_run`, for what needs numbers: RunError also for a run that has not logged a step."""
+    run = load_run(path)
+    if not len(run.metrics):
+        raise RunError(
+            f"{run.folder.metrics_file} is empty: the run has logged no step. Wait for one, or run it again."
+        )
+    return run
+
+
 def _evaluations(folder: RunFolder) -> list[dict[str, Any]]:
     """The evaluations; RunError for one without what the tables are made of."""
     rows = folder.evaluations()

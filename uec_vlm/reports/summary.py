@@ -11,7 +11,7 @@ from uec_vlm.reports.compare import Group, paired, run_table
 from uec_vlm.reports.curves import draw_curves
 from uec_vlm.reports.page import write_page
 from uec_vlm.reports.phases import print_phases
-from uec_vlm.reports.run import load_run
+from uec_vlm.reports.run import load_measured
 from uec_vlm.reports.samples import draw_samples
 from uec_vlm.reports.statistics import estimate, pass_at_k
 from uec_vlm.reports.tables import accuracies, gain
@@ -21,7 +21,7 @@ from uec_vlm.runlog import RunFolder
 def write_report(run: RunFolder) -> list[str]:
     """Writes `report/page.html`, `curves.png` and `samples.png`; returns the paths that were written."""
     drawn = [
-        write_page(load_run(run.path), run.report / "page.html"),
+        write_page(load_measured(run.path), run.report / "page.html"),
         draw_curves(run, run.report / "curves.png"),
         draw_samples(run, run.report / "samples.png"),
     ]
@@ -30,8 +30,16 @@ def write_report(run: RunFolder) -> list[str]:
 
 def print_summary(run: RunFolder, console: Console) -> None:
     """Prints accuracy before and after for each split, the paired gain, and where the pictures are."""
+    evaluations = run.evaluations()
+    if not evaluations:
+        console.print(
+            f"{run.evaluations_file} has no evaluation: there is no accuracy to tell",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     for split in ("validation", "test"):
-        rows = [row for row in run.evaluations() if row["split"] == split]
+        rows = [row for row in evaluations if row["split"] == split]
         if not rows:
             continue
         first, last = rows[0], rows[-1]

@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from tests.support.run_folders import evaluated, make_run, rollout_row
 from uec_vlm.errors import LeftOut, RunError
 from uec_vlm.reports import load_groups, load_run
-from uec_vlm.reports.summary import write_report
+from uec_vlm.reports.summary import print_summary, write_report
 from uec_vlm.runlog import RunFolder
 
 
@@ -79,3 +80,30 @@ def test_the_command_says_once_what_it_left_out(run: RunFolder) -> None:
     said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     assert said.startswith(f"uec-vlm: {run.path}/rollouts/step_000002.parquet is left out")
     assert said.count("\n") == 1, said
+
+
+def test_a_run_without_a_step_has_no_report(run: RunFolder) -> None:
+    run.metrics_file.write_text("")
+    for read in (lambda: write_report(run), lambda: load_groups([run.path])):
+        with pytest.raises(RunError, match=r"metrics\.jsonl is empty: .*Wait for one"):
+            read()
+    assert len(load_run(run.path).metrics) == 0, "the live page shows a run that begins"
+
+
+def test_a_report_without_an_evaluation_says_so(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    print_summary(run, Console(width=500))
+    assert "has no evaluation" not in capsys.readouterr().out
+    run.evaluations_file.unlink()
+    print_summary(run, Console(width=500))
+    assert f"{run.evaluations_file} has no evaluation" in capsys.readouterr().out
+
+
+def test_a_run_that_cannot_be_compared_is_refused(run: RunFolder, tmp_path: Path) -> None:
+    other = make_run(tmp_path / "other", steps=2, seed=1)
+    with pytest.raises(RunError, match=r"other/evaluations\.jsonl has no evaluation, .*leave it out"):
+        load_groups([run.path, other.path])
+    evaluated(other, 2, [1, 2])
+    assert [group.seeds for group in load_groups([run.path, other.path])] == [[0, 1]]
+    (other.path / "config.yaml").unlink()
+    with pytest.raises(RunError, match=r"other/config\.yaml is missing"):
+        load_groups([run.path, other.path])
