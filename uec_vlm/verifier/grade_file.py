@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def grade_file(path: str | Path, *, policy: Policy = DEFAULT_POLICY, timeout_s: 
 
     A line holds the completion (`response`, or another of RESPONSE_NAMES), the gold (GOLD_NAMES), and perhaps
     `choices`, `question`, `finish_reason`, `id` and what is expected (EXPECTED_NAMES: a bool or a number above 0.5).
-    Raises DataError naming the line.
+    Raises DataError naming the line, or that there is none.
     """
     reasons = dict.fromkeys(REASONS, 0)
     rows = correct = compared = 0
@@ -74,6 +75,8 @@ def grade_file(path: str | Path, *, policy: Policy = DEFAULT_POLICY, timeout_s: 
                 disagreements.append(graded)
         elif not graded.verdict.correct and graded.verdict.reason != "wrong":
             disagreements.append(graded)
+    if not rows:
+        raise DataError(f"{path}: holds no completion; write one JSON object a line, with response and gold")
     return FileGrades(str(path), rows, correct, reasons, compared, tuple(disagreements))
 
 
@@ -96,12 +99,15 @@ def _judged(batch: list[tuple[int, str, Item, bool | None]], policy: Policy, tim
 def _rows(path: Path) -> Iterator[tuple[int, str, Item, bool | None]]:
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
-    with path.open(encoding="utf-8", errors="surrogateescape") as lines:
-        for line, text in enumerate(lines, 1):
-            if not text.strip():
+    with path.open("rb") as lines:
+        for line, data in enumerate(lines, 1):
+            if not data.strip():
                 continue
             try:
-                row = json.loads(text)
+                row = json.loads(data.decode("utf-8"))
+            except UnicodeDecodeError as problem:
+                byte = data[problem.start]
+                raise DataError(f"{path} line {line}: byte 0x{byte:02x} is no UTF-8; save the file as UTF-8") from None
             except json.JSONDecodeError as problem:
                 raise DataError(f"{path} line {line}: not JSON ({problem.msg})") from problem
             if not isinstance(row, dict):
@@ -116,8 +122,21 @@ def _row(row: Mapping[str, Any], path: Path, line: int) -> tuple[int, str, Item,
         raise DataError(f"{path} line {line}: choices is not a list of texts")
     question = row.get("question") or row.get("problem")
     item = Item(response, gold, choices, question if isinstance(question, str) else None, row.get("finish_reason"))
-    expected = next((row[name] for name in EXPECTED_NAMES if isinstance(row.get(name), bool | int | float)), None)
-    return line, str(row.get("id", line)), item, None if expected is None else float(expected) > 0.5
+    return line, str(row.get("id", line)), item, _expected(row, path, line)
+
+
+def _expected(row: Mapping[str, Any], path: Path, line: int) -> bool | None:
+    """What the row says of its completion; DataError where that is neither a truth value nor a number."""
+    name = next((name for name in EXPECTED_NAMES if row.get(name) is not None), None)
+    if name is None:
+        return None
+    value = row[name]
+    if not isinstance(value, bool | int | float) or not math.isfinite(value):
+        raise DataError(
+            f"{path} line {line}: {name} = {value!r} does not say whether the response is right; write true or false, "
+            "or a number from 0 to 1, or call the field otherwise"
+        )
+    return float(value) > 0.5
 
 
 def _text(row: Mapping[str, Any], names: tuple[str, ...], path: Path, line: int) -> str:

@@ -57,6 +57,10 @@ def test_the_command_prints_the_table(tmp_path: Path, capsys: pytest.CaptureFixt
         ("[]", "line 1: holds list"),
         ('{"response": "x"}', "line 1: none of the fields gold"),
         ('{"response": "x", "gold": "1", "choices": "A"}', "choices is not a list"),
+        ('{"response": "x", "gold": "1", "expected": "yes"}', "line 1: expected = 'yes' does not say .* true or false"),
+        ('{"response": "x", "gold": "1", "score": NaN}', "line 1: score = nan does not say"),
+        ('{"response": "x", "gold": "1", "correct": null, "reward": [1]}', r"line 1: reward = \[1\] does not say"),
+        ("", "holds no completion; write one JSON object a line"),
     ],
 )
 def test_broken_lines_are_named(tmp_path: Path, line: str, message: str) -> None:
@@ -66,6 +70,16 @@ def test_broken_lines_are_named(tmp_path: Path, line: str, message: str) -> None
         grade_file(path)
     with pytest.raises(DataError, match="no such file"):
         grade_file(tmp_path / "other.jsonl")
+
+
+def test_bytes_that_are_no_text_are_named_by_their_line(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    row = '{"response": "Höhe 5", "gold": "5"}\r\n'
+    path.write_bytes(row.encode() * 2)
+    assert grade_file(path).rows == 2
+    path.write_bytes(row.encode() * 2 + row.encode("latin-1"))
+    with pytest.raises(DataError, match="line 3: byte 0xf6 is no UTF-8"):
+        grade_file(path)
 
 
 def test_the_audit_finds_what_cannot_be_trained_on() -> None:
