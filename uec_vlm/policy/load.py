@@ -170,11 +170,25 @@ def load_config(path: str | Path) -> Any:
     try:
         config = AutoConfig.from_pretrained(_base_of(path) or path)
     except (OSError, ValueError) as error:
+        if not Path(path).exists():
+            raise _nowhere(path, error) from error
         raise ModelError(
             f"model '{path}': its configuration cannot be read ({error}). Give a folder with a config.json."
         ) from error
     check_config(config, path)
     return config
+
+
+def _nowhere(path: str | Path, error: Exception) -> ModelError:
+    """What to say of a model that is no folder, and that the Hub did not give either."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    unasked = isinstance(error.__cause__ or error.__context__, LocalEntryNotFoundError)
+    hub = "the Hub could not be asked" if unasked else "the Hub has no such model to read"
+    return ModelError(
+        f"model '{path}': there is no such folder, and {hub} ({str(error).splitlines()[0]}). Give a folder with a "
+        "config.json, or a model's name on the Hub."
+    )
 
 
 def check_config(config: Any, path: str | Path) -> None:

@@ -157,6 +157,16 @@ def test_what_cannot_be_loaded_is_refused_with_the_reason(tiny_model: TinyModel,
         load_policy(bare)
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("nope", r"the Hub could not be asked \("), ("no pe", r"the Hub has no such model to read \(Repo")],
+)
+def test_a_name_is_no_folder_and_the_hub_was_tried(name: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match=rf"model '{name}': there is no such folder, and {told}.*\. Give a folder"):
+        load_policy(name)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_weights_that_were_cut_off_are_named(share: float, tiny_model: TinyModel, tmp_path: Path) -> None:
     whole = load_policy(tiny_model("qwen2"), lora=LoraSettings(rank=2))
