@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from uec_vlm.errors import DataError
@@ -22,10 +22,10 @@ from uec_vlm.pictures import as_shown
 _MERGE_OF_UTILS = 2
 
 
-def decode_picture(data: bytes, place: str) -> Image.Image:
+def decode_picture(data: bytes, place: str, *, remedy: str = "Prepare the data again.") -> Image.Image:
     """Decode to RGB, upright, transparency over white.
 
-    Raises DataError with `place` when the bytes are no whole picture.
+    Raises DataError with `place` and `remedy` when the bytes are no whole picture.
     """
     try:
         with Image.open(io.BytesIO(data)) as image:
@@ -37,7 +37,9 @@ def decode_picture(data: bytes, place: str) -> Image.Image:
             paper = Image.new("RGBA", shown.size, "white")
             return Image.alpha_composite(paper, shown.convert("RGBA")).convert("RGB")
     except Exception as error:  # decoders raise errors of every kind on broken bytes
-        raise DataError(f"{place}: the picture cannot be decoded ({error}). Prepare the data again.") from error
+        # Pillow names the buffer by its address in memory, which tells nothing
+        reason = "of no known format" if isinstance(error, UnidentifiedImageError) else error
+        raise DataError(f"{place}: the picture cannot be decoded ({reason}). {remedy}") from error
 
 
 def resize_pictures(

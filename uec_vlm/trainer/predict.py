@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from uec_vlm.batches.vision import decode_picture
 from uec_vlm.errors import DataError
 from uec_vlm.policy import prefill
 from uec_vlm.records import IMAGE_PLACEHOLDER, Rollout, Sample
@@ -23,9 +24,11 @@ def predict(model: str, image: Path, question: str, *, max_new_tokens: int | Non
     """
     if not image.is_file():
         raise DataError(f"{image}: there is no such picture file; give the path of a PNG or JPEG.")
+    data = image.read_bytes()
+    decode_picture(data, str(image), remedy="Give a whole PNG or JPEG.")  # before the model is loaded
     config = evaluation_config(model, None, EvalOptions(max_new_tokens=max_new_tokens))
     policy = build_policy(config.model, config.data.prompt, device=device_of(config.model.device))
-    sample = Sample(str(image), "user", IMAGE_PLACEHOLDER + question, answer="", images=(image.read_bytes(),))
+    sample = Sample(str(image), "user", IMAGE_PLACEHOLDER + question, answer="", images=(data,))
     asked = config.data.prompt.model_copy(update={"four_choices": False})
     prompt = build_renderer(policy, asked, cache=0)(sample)
     engine = ENGINES["hf"]()(policy, prefill)
