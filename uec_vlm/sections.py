@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from uec_vlm.errors import ConfigError
 
@@ -31,6 +32,19 @@ class Section(BaseModel):
     """What all sections share: frozen, and a key that does not exist is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_value_for_a_number(cls, tree: Any) -> Any:
+        """Python takes true for 1 and pydantic with it: `steps: true` would run one step."""
+        given = tree if isinstance(tree, Mapping) else {}
+        wrong = [name for name, field in cls.model_fields.items() if _is_misplaced(given.get(name), field.annotation)]
+        if wrong:
+            reason = PydanticCustomError("truth_value", "a truth value stands where a number is wanted; write one")
+            raise ValidationError.from_exception_data(
+                cls.__name__, [{"type": reason, "loc": (name,), "input": given[name]} for name in wrong]
+            )
+        return tree
 
 
 def parse_section(tree: dict[str, Any], kind: type[C], *, place: str) -> C:
@@ -148,6 +162,26 @@ def _explain(fault: dict[str, Any], kind: type[BaseModel]) -> str:
     elif fault["type"] in ("model_type", "model_attributes_type", "dict_type"):
         message = f"should be a section of keys with values; accepted in it: {_keys_at(kind, where)}"
     return f"{key} = {fault['input']!r}: {message}."
+
+
+def _kinds_in(annotation: Any) -> set[Any]:
+    """The plain types that an annotation is made of; for a Literal those of its values."""
+    parts = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        return {type(part) for part in parts}
+    return set().union(*map(_kinds_in, parts)) if parts else {annotation}
+
+
+def _is_misplaced(value: Any, annotation: Any) -> bool:
+    """Whether a truth value stands, or is listed, where numbers are wanted."""
+    kinds = _kinds_in(annotation) if _has_bool(value) else set()
+    return bool(kinds & {int, float}) and not kinds & {bool, Any}
+
+
+def _has_bool(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(map(_has_bool, value))
+    return isinstance(value, bool) or (isinstance(value, Mapping) and any(map(_has_bool, value.values())))
 
 
 def _keys_at(kind: type[BaseModel], where: Sequence[Any]) -> list[str]:

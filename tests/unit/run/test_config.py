@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from uec_vlm.config import (
+    LoraSection,
     RunConfig,
     config_folder,
     dump_config,
@@ -20,6 +21,7 @@ from uec_vlm.sections import read_yaml
 from uec_vlm.trainer.build import resolve
 
 SHIPPED = sorted(p for p in config_folder().glob("*.yaml"))
+LORA = LoraSection(rank=2)
 MINIMAL = """
 algorithm: uec
 data:
@@ -92,6 +94,14 @@ def test_another_name_replaces_the_whole_section() -> None:
         ("data.train.kind=null", ["data.train.kind", "geosynth, parquet, mixture"]),
         ("run.trackers=wandb", ["run.trackers = 'wandb'", "a list", "[wandb]"]),
         ("model.lora=true", ["model.lora = True", "a section", "'rank'"]),
+        ("run.steps=true", ["run.steps = True: a truth value stands where a number is wanted"]),
+        ("run.steps=yes", ["run.steps = True: a truth value"]),
+        ("update.learning_rate=true", ["update.learning_rate = True: a truth value"]),
+        ("update.sequences_per_optimizer_step=true", ["sequences_per_optimizer_step = True: a truth value"]),
+        ("update.betas=[false, 0.9]", ["update.betas = [False, 0.9]: a truth value"]),
+        ("data.train.levels=[true]", ["data.train.levels = [True]: a truth value"]),
+        ("reward.functions={mine.py:one: true}", ["reward.functions = {'mine.py:one': True}: a truth value"]),
+        ("model.lora={rank: true}", ["model.lora.rank = True: a truth value"]),
     ],
 )
 def test_what_is_wrong_is_named(override: str, told: list[str], tmp_path: Path) -> None:
@@ -99,6 +109,13 @@ def test_what_is_wrong_is_named(override: str, told: list[str], tmp_path: Path) 
         resolve(load_config(_write(tmp_path, MINIMAL), [override]))
     for part in told:
         assert part in str(error.value)
+
+
+def test_truth_values_and_numbers_stay_what_they_are(tmp_path: Path) -> None:
+    told = ["data.prefetch=false", "run.steps=3.0", "run.seed='4'", "update.betas=[0, 0.9]", "model.lora={rank: 2}"]
+    config = load_config(_write(tmp_path, MINIMAL), [*told, "data.train.levels=[1, 2]", "data.prompt.four_choices=yes"])
+    assert (config.data.prefetch, config.run.steps, config.run.seed) == (False, 3, 4)
+    assert (config.update.betas, config.model.lora, config.data.prompt.four_choices) == ((0.0, 0.9), LORA, True)
 
 
 def test_a_missing_file_and_broken_yaml_are_named(tmp_path: Path) -> None:
