@@ -72,17 +72,18 @@ def refuse_other_run(config: RunConfig, path: Path) -> None:
     changed = _differences(old.model_dump(mode="json"), config.model_dump(mode="json"))
     wrong = sorted(key for key in changed if key not in _MAY_CHANGE)
     if wrong:
+        told = ", ".join(f"{key} = {changed[key][0]!r} (now {changed[key][1]!r})" for key in wrong)
         raise ConfigError(
-            f"{path} was begun with other settings: {', '.join(f'{key} = {changed[key]!r}' for key in wrong)}. "
+            f"{path} was begun with other settings: {told}. "
             "Give the settings it was begun with, or start a new run with run.dir=..."
         )
 
 
-def _differences(old: Any, new: Any, place: str = "") -> dict[str, Any]:
-    """Dotted keys whose values differ, with the old value."""
+def _differences(old: Any, new: Any, place: str = "") -> dict[str, tuple[Any, Any]]:
+    """Dotted keys whose values differ, with the old value and the new one; None where there is none."""
     if isinstance(old, dict) and isinstance(new, dict):
-        found: dict[str, Any] = {}
+        found: dict[str, tuple[Any, Any]] = {}
         for key in {**old, **new}:
             found |= _differences(old.get(key), new.get(key), f"{place}.{key}" if place else str(key))
         return found
-    return {} if old == new else {place: old}
+    return {} if old == new else {place: (old, new)}

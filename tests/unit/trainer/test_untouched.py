@@ -100,8 +100,10 @@ def test_a_run_that_asks_for_fewer_controls_takes_them_and_one_that_asks_for_mor
 def test_a_run_goes_on_with_another_folder_for_its_start_but_not_with_another_seed(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(dump_config(_config()))
     refuse_other_run(_config("evaluate.start_cache=elsewhere", "evaluate.test_checkpoint=last"), tmp_path)
-    with pytest.raises(ConfigError, match=r"run\.seed = 0"):
-        refuse_other_run(_config("run.seed=1"), tmp_path)
+    with pytest.raises(
+        ConfigError, match=r"other settings: model\.lora = None \(now .*32.*\), run\.seed = 0 \(now 1\)\. "
+    ):
+        refuse_other_run(_config("run.seed=1", "model.lora={}"), tmp_path)
 
 
 def test_a_run_whose_configuration_is_half_written_does_not_go_on(tmp_path: Path) -> None:
