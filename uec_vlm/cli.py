@@ -35,9 +35,16 @@ class _Train(TyperCommand):
         """Put in the word that is left out."""
         whole: list[str] = []
         for place, word in enumerate(args):
-            alone = word == "--resume" and args[place + 1 : place + 2] not in (["newest"], ["auto"])
+            alone = word == "--resume" and not _says_how(args[place + 1 : place + 2])
             whole += [word, "newest"] if alone else [word]
         return super().parse_args(ctx, whole)
+
+
+def _says_how(following: list[str]) -> bool:
+    """Whether what follows `--resume` is meant for it, right or not: no option, no override and no file."""
+    return any(
+        not (word.startswith("-") or "=" in word or Path(word).suffix or Path(word).is_file()) for word in following
+    )
 
 
 @app.command(cls=_Train)

@@ -226,6 +226,9 @@ def test_help_has_an_example(command: str) -> None:
         (["train", QUICKSTART, "run.sed=1"], "did you mean 'seed'"),
         (["train", QUICKSTART, "model.path=./none", "run.dir=DIR"], "no such folder"),
         (["train", QUICKSTART, "run.dir=DIR", "--resume"], "holds no checkpoint"),
+        (["train", "--resume", QUICKSTART, "run.dir=DIR"], "holds no checkpoint"),
+        (["train", QUICKSTART, "--resume", "run.dir=DIR"], "holds no checkpoint"),
+        (["train", QUICKSTART, "run.dir=DIR", "--resume", "latest"], "'latest' is not one of 'newest'"),
         (
             ["train", QUICKSTART, "data.train.kind=parquet", "data.train.path=none.parquet", "run.dir=DIR"],
             "none.parquet",
