@@ -27,7 +27,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from data_prep.common import (
@@ -47,6 +46,7 @@ from data_prep.pictures import PictureShelf
 from data_prep.shaping import LETTERS, Repairs, choice_sample, open_sample, plain_key
 from data_prep.tables import SUFFIXES, Record, read_table, spelled
 from uec_vlm.errors import ConfigError, DataError
+from uec_vlm.sections import read_yaml
 from uec_vlm.verifier import normalise_answer
 
 _HUB_SUFFIXES = (*SUFFIXES, ".zip", ".png", ".jpg", ".jpeg")
@@ -108,14 +108,10 @@ class _File:
 
 def load_mapping(path: Path) -> Mapped:
     """The mapping in a YAML file; raises `ConfigError` with key, value, reason and remedy."""
+    if not path.is_file():
+        raise ConfigError(f"--mapping {path}: there is no such file; docs/your_own_data.md shows one")
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"--mapping {path}: cannot be read as YAML ({str(error)[:200]}); mend the file") from error
-    if not isinstance(tree, dict):
-        raise ConfigError(f"--mapping {path}: keys with columns are needed, found {shown(tree)}; see --help")
-    try:
-        return Mapped.model_validate(tree)
+        return Mapped.model_validate(read_yaml(path))
     except ValidationError as error:
         lines = [_explained(dict(fault)) for fault in error.errors()]
         raise ConfigError(f"--mapping {path} is refused:\n" + "\n".join(f"  {line}" for line in lines)) from None

@@ -162,8 +162,9 @@ def test_wrong_rows_are_refused_by_row_column_and_value(tmp_path: Path) -> None:
         ("problem: q\nanswer: a\nimage: x\n", "image = 'x': there is no such key; did you mean 'images'"),
         ("problem: q\nanswer: a\npurpose: test\n", "purpose = 'test': Input should be 'training' or 'evaluation only'"),
         ("problem: q\nanswer: a\nname: a b\n", "name = 'a b': a name of letters"),
-        ("- q\n", "keys with columns are needed"),
-        ("a: [", "cannot be read as YAML"),
+        ("- q\n", "holds list, not keys with values"),
+        ("a: [", "is not valid YAML"),
+        ("problem: q\nanswer: a\nproblem: b\n", "the key 'problem' was given in line 1 already"),
     ],
 )
 def test_wrong_mappings_are_refused_by_key(text: str, message: str, tmp_path: Path) -> None:
