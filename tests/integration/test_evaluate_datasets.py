@@ -166,6 +166,13 @@ def test_weights_that_differ_behind_the_first_tensors_are_other_weights(tmp_path
     assert evaluate_datasets._fingerprint(tmp_path / "one") != evaluate_datasets._fingerprint(tmp_path / "other")
 
 
+def test_no_folder_is_made_for_a_model_that_is_none(dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    told = evaluate(str(tmp_path / "empty"), str(dataset), "--out", str(tmp_path / "out"), code=2)
+    assert "Give a folder with a config.json" in " ".join(told.split())
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_of_training_problems_is_not_evaluated_unasked(dataset: Path, tmp_path: Path) -> None:
     (tmp_path / "train.parquet").write_bytes((dataset / "test.parquet").read_bytes())
     config = evaluation_config("starter", None, EvalOptions())

@@ -16,6 +16,7 @@ from uec_vlm.batches import load_samples
 from uec_vlm.config import RunConfig
 from uec_vlm.durable import append_line, sha256_of, sha256_of_all, write_text
 from uec_vlm.errors import DataError, PromptError, RunError
+from uec_vlm.policy import load_config
 from uec_vlm.records import Judged, Prompt, Sample
 from uec_vlm.reports.answers import Answers, estimates, markdown, paired_test
 from uec_vlm.rollouts import SamplingSettings
@@ -62,6 +63,7 @@ def evaluate_datasets(
     """Ask, grade, write `rows.jsonl`, `result.json` and `result.md`. A restart goes on behind the last whole row."""
     settings = evaluation_config(model, config, options)
     other = read_rows(options.against) if options.against is not None else []  # a wrong path is told before the work
+    load_config(model_folder(model))  # so is a wrong model, before a folder is made for it
     sets = {name: open_dataset(name, settings) for name in datasets}
     described = _describe(settings, {name: digest for name, (_, digest) in sets.items()}, options.limit)
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
