@@ -54,6 +54,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
     temporary.mkdir(parents=True)
     try:
         yield temporary
+        share_weights(temporary)
         _write_manifest(temporary)
         _sync_all(temporary)
     except BaseException:
@@ -124,6 +125,13 @@ def sha256_of_all(files: Iterable[Path]) -> str:
     """SHA-256 of a list of files: of their names and bytes, in the order given."""
     listed = "".join(f"{file.name} {sha256_of(file)}\n" for file in files)
     return hashlib.sha256(listed.encode()).hexdigest()
+
+
+def share_weights(folder: Path) -> None:
+    """Lets whoever may read a folder read its weights, which safetensors 0.8 writes for their owner alone (0600)."""
+    allowed = folder.stat().st_mode & 0o666
+    for path in folder.rglob("*.safetensors"):
+        path.chmod(allowed)
 
 
 def sync_folder(folder: Path) -> None:

@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "dumps": {"durable", "errors"},
     "runlog": {"errors", "metrics", "dumps", "durable", "sections"},
     **dict.fromkeys(EVERY_STATION, COMMON),
+    "policy": COMMON | {"durable"},
     "geosynth": {"records", "errors"},
     "integrations": {"verifier", "records", "errors"},
     "reports": {"metrics", "runlog", "dumps", "errors", "pictures"},
@@ -32,7 +33,7 @@ MAY_IMPORT = {
     | EVERY_STATION
     | {"config", "dumps", "engine_sections", "durable", "runlog", "geosynth", "reports"},
     "study": {"errors", "sections", "metrics", "config", "durable", "runlog", "reports"},
-    "starter": COMMON | EVERY_STATION | {"geosynth", "reports", "trainer"},
+    "starter": COMMON | EVERY_STATION | {"durable", "geosynth", "reports", "trainer"},
     # preflight asks `trainer.build` for the very stations that a run would use
     "preflight": COMMON | EVERY_STATION | {"config", "runlog", "geosynth", "trainer"},
     "cli_support": {"errors"},

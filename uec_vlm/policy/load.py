@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from uec_vlm.durable import share_weights
 from uec_vlm.errors import ModelError
 from uec_vlm.policy.families import FAMILIES, REFUSED
 from uec_vlm.policy.forward import backbone_of, takes_features
@@ -145,6 +146,7 @@ def save_policy(
         base.save_pretrained(target, state_dict=_merged_weights(model, weights) if policy.has_adapter else weights)
     _save_generation_config(policy, base, target)
     (policy.processor or policy.tokenizer).save_pretrained(target)
+    share_weights(target)
     return target
 
 

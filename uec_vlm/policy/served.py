@@ -9,6 +9,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from uec_vlm.durable import share_weights
 from uec_vlm.policy.load import save_policy
 from uec_vlm.policy.model import Policy
 
@@ -37,6 +38,7 @@ def save_untied(policy: Policy, folder: str | Path) -> Path:
         listed["weight_map"][_HEAD] = _HEAD_FILE
         index.write_text(json.dumps(listed, indent=2), encoding="utf-8")
     (target / "config.json").write_text(json.dumps(_untied(config), indent=2), encoding="utf-8")
+    share_weights(target)
     return target
 
 

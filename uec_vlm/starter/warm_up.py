@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from uec_vlm.durable import share_weights
 from uec_vlm.geosynth import GeoProblem, ProblemSet
 from uec_vlm.starter.lessons import Lesson, bucketed, guessed, lesson_loss, pack, picture_array, worked
 from uec_vlm.starter.model import build_model, build_processor, train_tokenizer
@@ -218,6 +219,7 @@ def write(out: Path, work: Path, recipe: Recipe, *, stage: str = "habits.pt") ->
     model.load_state_dict(torch.load(work / stage)["model"])
     out.mkdir(parents=True, exist_ok=True)
     model.half().save_pretrained(out)
+    share_weights(out)
     build_processor(tokenizer).save_pretrained(out)
     _say_float32(out / "config.json")
     (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n")

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from tests.support.readings import prompts_for, random_batch
 from uec_vlm.batches import PromptSettings, render
 from uec_vlm.errors import ModelError
-from uec_vlm.policy import LoraSettings, Policy, load_policy, save_policy, score
+from uec_vlm.policy import LoraSettings, Policy, load_policy, save_policy, save_untied, score
 
 TinyModel = Callable[[str], Path]
 
@@ -165,6 +165,20 @@ def test_a_name_is_no_folder_and_the_hub_was_tried(name: str, told: str, monkeyp
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match=rf"model '{name}': there is no such folder, and {told}.*\. Give a folder"):
         load_policy(name)
+
+
+def test_whoever_may_read_the_folder_may_read_the_weights(tiny_model: TinyModel, tmp_path: Path) -> None:
+    """safetensors 0.8 writes for the owner alone: a server of another user would not find the model."""
+    policy = load_policy(tiny_model("qwen2"), lora=LoraSettings(rank=2))
+    for folder, mode in (("all", 0o755), ("group", 0o770), ("own", 0o700)):
+        target = tmp_path / folder
+        target.mkdir()
+        target.chmod(mode)
+        save_policy(policy, target, lora="both")
+        weights = [target / "model.safetensors", target / "adapter" / "adapter_model.safetensors"]
+        assert [oct(file.stat().st_mode & 0o777) for file in weights] == [oct(mode & 0o666)] * 2
+    save_untied(policy, tmp_path / "all")
+    assert (tmp_path / "all" / "model.safetensors").stat().st_mode & 0o777 == 0o644
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])

@@ -8,6 +8,8 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from uec_vlm.durable import MANIFEST, append_line, fault_of, tidy, whole_folder, write_text
 
@@ -37,6 +39,14 @@ def test_a_folder_is_whole_and_what_is_altered_is_named(tmp_path: Path) -> None:
     assert "manifest.json cannot be read" in str(fault_of(target))
     (target / MANIFEST).write_text("[]")
     assert "manifest.json cannot be read" in str(fault_of(target))
+
+
+def test_weights_in_a_whole_folder_are_for_whoever_may_read_it(tmp_path: Path) -> None:
+    with whole_folder(tmp_path / "step_1") as folder:
+        (folder / "state").mkdir()
+        save_file({"a": torch.zeros(2)}, folder / "state" / "a.safetensors")
+    written = tmp_path / "step_1" / "state" / "a.safetensors"
+    assert written.stat().st_mode & 0o777 == (tmp_path / "step_1").stat().st_mode & 0o666
 
 
 def test_a_block_that_fails_leaves_the_old_folder(tmp_path: Path) -> None:
