@@ -68,9 +68,11 @@ def train(
     Example: `uec-vlm train configs/quickstart.yaml run.seed=1 run.dir=runs/seed1`
     """
     from uec_vlm.config import load_config
+    from uec_vlm.trainer.ranks import ended_in_peace
     from uec_vlm.trainer.run import run_training
 
-    run_training(load_config(config, overrides or ()), resume=resume, console=_console, profile=profile)
+    with ended_in_peace():
+        run_training(load_config(config, overrides or ()), resume=resume, console=_console, profile=profile)
 
 
 @app.command()

@@ -30,3 +30,15 @@ def test_what_happens_to_one_is_known_to_both(tmp_path: Path) -> None:
     assert "zip() argument 2 is shorter" in first.pop("too few answers")
     assert second.pop("too few answers").startswith("RunError: process 0 of 2 stopped: ValueError")
     assert {name: (first[name], second[name]) for name in first} == EXPECTED
+
+
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize("failing", [False, True])
+def test_a_process_ends_in_peace_right_behind_its_last_word(failing: bool) -> None:
+    """gloo's threads hold the last records: without the pause three of five runs were aborted."""
+    for _ in range(4):
+        told = end_in_time(
+            launched(["tests.support.ends_run", *(["fail"] if failing else [])], 2), limit=120, code=int(failing)
+        )
+        assert "terminate called" not in told and "SIGABRT" not in told
+        assert ("exitcode  : 75" in told) == failing

@@ -35,6 +35,7 @@ from uec_vlm.trainer.circle import Circle
 from uec_vlm.trainer.engines import halved, preflight
 from uec_vlm.trainer.launch import start_accelerator
 from uec_vlm.trainer.loop import Turn, train
+from uec_vlm.trainer.ranks import ended_in_peace
 from uec_vlm.trainer.shards import gather_moments, scatter_moments
 from uec_vlm.trainer.state import TrainState, load_checkpoint, save_checkpoint
 
@@ -183,7 +184,6 @@ def main(path: str) -> None:
         out.write_text(json.dumps({**outcome(circle, turns), "preflight": found}))
     if circle.ranks.world > 1:
         torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
 
 
 def break_backward(circle: Circle) -> None:
@@ -208,4 +208,5 @@ def save(circle: Circle, state: TrainState, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    with ended_in_peace():
+        main(sys.argv[1])

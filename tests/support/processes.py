@@ -59,8 +59,8 @@ def launched(command: list[str], world: int) -> list[str]:
     return [sys.executable, "-m", "torch.distributed.run", *here, "-m", *command]
 
 
-def end_in_time(command: list[str], limit: float = LIMIT) -> str:
-    """Runs it and returns what it printed; a hang or a failure fails the test."""
+def end_in_time(command: list[str], limit: float = LIMIT, code: int = 0) -> str:
+    """Runs it and returns what it printed; a hang or another exit status than `code` fails the test."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TORCHDYNAMO_DISABLE": "1"}
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -71,7 +71,7 @@ def end_in_time(command: list[str], limit: float = LIMIT) -> str:
         process.terminate()  # torchrun ends its processes, which are in sessions of their own
         shown, _ = process.communicate()
         raise AssertionError(f"no end after {limit} s:\n{shown[-3000:]}") from None
-    assert process.returncode == 0, shown[-5000:]
+    assert process.returncode == code, shown[-5000:]
     return shown
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch.distributed as dist
 
 from uec_vlm.errors import DataError, EngineError
-from uec_vlm.trainer.ranks import Ranks
+from uec_vlm.trainer.ranks import Ranks, ended_in_peace
 
 
 def stop(error: Exception) -> Any:
@@ -63,8 +63,8 @@ def main(folder: str) -> None:
         except Exception as error:
             told[name] = f"{type(error).__name__}: {error}"
     (Path(folder) / f"{ranks.rank}.json").write_text(json.dumps(told))
-    dist.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    with ended_in_peace():
+        main(sys.argv[1])

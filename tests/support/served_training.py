@@ -17,6 +17,7 @@ from rich.console import Console
 
 from tests.support.distributed_run import use_engine
 from uec_vlm.config import load_config
+from uec_vlm.trainer.ranks import ended_in_peace
 from uec_vlm.trainer.run import run_training
 
 
@@ -28,8 +29,8 @@ def main(folder: str) -> None:
     run_training(config, resume=None, console=Console(width=200))
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    with ended_in_peace():
+        main(sys.argv[1])

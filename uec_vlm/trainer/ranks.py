@@ -7,7 +7,10 @@ results are gathered. Pictures never travel.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -17,6 +20,7 @@ T = TypeVar("T")
 Made = TypeVar("Made")
 _Sent = tuple[str, Any]  # "made" with what was made, else the kind of a failure with its text
 _KNOWN = "known_to_all_ranks"
+_LET_GO = 0.2  # seconds
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,27 @@ class Ranks:
         if kind != "made":
             failed = EngineError if kind == "engine" else RunError
             raise _known(failed(f"process {rank} of {self.world} stopped: {value}"))
+
+
+@contextmanager
+def ended_in_peace() -> Iterator[None]:
+    """Around all that a process of several does: behind it the process can end.
+
+    gloo's threads need the interpreter to let go of the last records. A process that ends meanwhile is aborted
+    (SIGABRT), and torchrun takes a finished run for a failed one. NCCL complains of groups that nobody destroyed. After
+    an error they are left alone: others may be waiting in them.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    import torch.distributed as dist
+
+    try:
+        yield
+        if dist.is_initialized():
+            dist.destroy_process_group()
+    finally:
+        time.sleep(_LET_GO)
 
 
 def _told(error: Exception) -> _Sent:
