@@ -9,10 +9,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from typer.testing import CliRunner
 
+from tests.unit.preflight.world import row as problem
 from uec_vlm.cli import app
 from uec_vlm.config import config_folder
 from uec_vlm.geosynth import ProblemSet, make_problem
@@ -202,6 +205,17 @@ def test_a_target_that_cannot_be_filled_is_told_before_the_first_step(template: 
     refused = RUNNER.invoke(app, ["sft", str(path)])
     assert refused.exit_code == 2
     assert told in " ".join(refused.output.split()) and "step 1/" not in refused.output
+
+
+def test_sft_teaches_no_empty_answer(tmp_path: Path) -> None:
+    rows = [problem("a"), problem("b", answer=" ")]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "train.parquet")
+    data = {"train": {"kind": "parquet", "path": str(tmp_path / "train.parquet")}, "target": "{{{answer}}}"}
+    config = {"run": {"dir": str(tmp_path / "sft")}, "data": data, "sft": {"steps": 1, "batch_size": 1}}
+    (tmp_path / "sft.yaml").write_text(yaml.safe_dump(config))
+    refused = RUNNER.invoke(app, ["sft", str(tmp_path / "sft.yaml")])
+    assert refused.exit_code == 2
+    assert "sample 'b' has an empty answer" in " ".join(refused.output.split())
 
 
 def test_sft_leaves_a_run_alone(runs: Any, tmp_path: Path) -> None:

@@ -180,6 +180,21 @@ def test_a_folder_of_training_problems_is_not_evaluated_unasked(dataset: Path, t
         evaluate_datasets.open_dataset(str(tmp_path), config)
 
 
+def test_rows_that_cannot_be_told_apart_or_graded_are_refused(dataset: Path, tmp_path: Path) -> None:
+    """The second row of an id was asked and its answers were thrown away."""
+    rows = pq.read_table(dataset / "test.parquet").to_pylist()[:2]
+    file = tmp_path / "faulty.parquet"
+    pq.write_table(pa.Table.from_pylist([*rows, rows[0], {**rows[1], "id": "x", "answer": " "}]), file)
+    told = evaluate(*usual(file, tmp_path / "out"), code=2)
+    assert "faulty.parquet': 2 of 4 rows cannot be measured on. The first:" in " ".join(told.split())
+    assert not (tmp_path / "out").exists()
+    run = yaml.safe_load(Path(QUICKSTART).read_text())
+    run["data"]["validation"] = {"kind": "parquet", "path": str(file)}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(run))
+    told = evaluate("starter", "validation", "--config", str(tmp_path / "run.yaml"), code=2)
+    assert "'validation': 2 of 4 rows cannot be measured on." in " ".join(told.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 import uec_vlm.verifier
-from uec_vlm.batches import load_samples
+from uec_vlm.batches import SampleStore, load_samples
 from uec_vlm.config import RunConfig
 from uec_vlm.durable import append_line, sha256_of, sha256_of_all, write_text
 from uec_vlm.errors import DataError, PromptError, RunError
@@ -23,6 +23,7 @@ from uec_vlm.rollouts import SamplingSettings
 from uec_vlm.trainer.build import Bench, build_bench, build_samples, model_folder
 from uec_vlm.trainer.evaluation_config import EvalOptions, evaluation_config
 from uec_vlm.trainer.seeds import seed_for
+from uec_vlm.trainer.usable import refuse_unmeasurable
 from uec_vlm.verifier import DEFAULT_POLICY, normalise_answer
 
 _PROMPTS_AT_ONCE = 16
@@ -44,7 +45,7 @@ def open_dataset(name: str, config: RunConfig) -> tuple[Sequence[Sample], str]:
             return build_samples(source, name), hashlib.sha256(source.model_dump_json().encode()).hexdigest()
         if source.kind == "mixture":
             raise DataError(f"'{name}': data.{name} is a mixture; name the Parquet files of its parts instead.")
-        return build_samples(source, name), sha256_of(Path(source.path))
+        return _measurable(build_samples(source, name), name), sha256_of(Path(source.path))
     path = Path(name)
     held_out = [path / f"{split}.parquet" for split in ("test", "validation")]
     file = next((one for one in held_out if one.is_file()), path)
@@ -54,7 +55,14 @@ def open_dataset(name: str, config: RunConfig) -> tuple[Sequence[Sample], str]:
         raise DataError(
             f"'{name}': neither a Parquet file, nor a folder of `python -m data_prep`, nor one of {list(_SPLITS)}."
         )
-    return load_samples(file), sha256_of(file)
+    return _measurable(load_samples(file), name), sha256_of(file)
+
+
+def _measurable(samples: Sequence[Sample], name: str) -> Sequence[Sample]:
+    """The samples; DataError for rows without a gold, or whose id is taken: rows of a result are known by their ids."""
+    if isinstance(samples, SampleStore):
+        refuse_unmeasurable(samples, samples.faults(), f"'{name}'")
+    return samples
 
 
 def evaluate_datasets(

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from uec_vlm.config import SftConfig, dump_config
 from uec_vlm.durable import write_text
-from uec_vlm.errors import ConfigError, RunError
+from uec_vlm.errors import ConfigError, DataError, RunError
 from uec_vlm.policy import save_policy
 from uec_vlm.records import Sample
 from uec_vlm.runlog import full_disk_told, sole_writer
@@ -35,6 +35,11 @@ class Targets(Examples):
 
 def _filled(template: str, sample: Sample) -> str:
     known = {"answer": sample.answer, **sample.metadata}
+    if "{answer}" in template and not sample.answer.strip():
+        raise DataError(
+            f"data.train: sample '{sample.id}' has an empty answer, and data.target = '{template}' would teach it. "
+            "Mend the row or take it out of the file."
+        )
     try:
         return template.format(**known)
     except (KeyError, IndexError, AttributeError) as error:

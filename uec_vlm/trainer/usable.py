@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from uec_vlm.batches import Mixture, SampleStore
@@ -24,11 +24,8 @@ def usable(
     if not isinstance(samples, SampleStore):
         return samples
     faults = samples.faults()
-    if faults and split != "train":
-        raise DataError(
-            f"data.{split}: {len(faults)} of {len(samples)} rows cannot be measured on. The first: "
-            f"{next(iter(faults.values()))} Mend them or take them out of the file."
-        )
+    if split != "train":
+        refuse_unmeasurable(samples, faults, f"data.{split}")
     good = []
     for place in range(len(samples)):
         reason = faults.get(place) or _reason(samples, place, render)
@@ -39,6 +36,15 @@ def usable(
     if not good:
         raise DataError(f"data.{split}: no row becomes a prompt. The first reason: {refused[-1]}")
     return samples if len(good) == len(samples) else samples.take(good)
+
+
+def refuse_unmeasurable(samples: SampleStore, faults: Mapping[int, str], name: str) -> None:
+    """DataError if there are faults (as `SampleStore.faults` tells them). name: of the data, for the message."""
+    if faults:
+        raise DataError(
+            f"{name}: {len(faults)} of {len(samples)} rows cannot be measured on. The first: "
+            f"{next(iter(faults.values()))} Mend them or take them out of the file."
+        )
 
 
 def _reason(samples: SampleStore, place: int, render: Callable[[Sample], Prompt]) -> str | None:
