@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 import uec_vlm.verifier
-from uec_vlm.batches import SampleStore, load_samples
+from uec_vlm.batches import load_samples
 from uec_vlm.config import RunConfig
 from uec_vlm.durable import append_line, sha256_of, sha256_of_all, write_text
 from uec_vlm.errors import DataError, PromptError, RunError
@@ -45,7 +45,7 @@ def open_dataset(name: str, config: RunConfig) -> tuple[Sequence[Sample], str]:
             return build_samples(source, name), hashlib.sha256(source.model_dump_json().encode()).hexdigest()
         if source.kind == "mixture":
             raise DataError(f"'{name}': data.{name} is a mixture; name the Parquet files of its parts instead.")
-        return _measurable(build_samples(source, name), name), sha256_of(Path(source.path))
+        return build_samples(source, name), sha256_of(Path(source.path))
     path = Path(name)
     held_out = [path / f"{split}.parquet" for split in ("test", "validation")]
     file = next((one for one in held_out if one.is_file()), path)
@@ -55,14 +55,7 @@ def open_dataset(name: str, config: RunConfig) -> tuple[Sequence[Sample], str]:
         raise DataError(
             f"'{name}': neither a Parquet file, nor a folder of `python -m data_prep`, nor one of {list(_SPLITS)}."
         )
-    return _measurable(load_samples(file), name), sha256_of(file)
-
-
-def _measurable(samples: Sequence[Sample], name: str) -> Sequence[Sample]:
-    """The samples; DataError for rows without a gold, or whose id is taken: rows of a result are known by their ids."""
-    if isinstance(samples, SampleStore):
-        refuse_unmeasurable(samples, samples.faults(), f"'{name}'")
-    return samples
+    return load_samples(file), sha256_of(file)
 
 
 def evaluate_datasets(
@@ -73,6 +66,8 @@ def evaluate_datasets(
     other = read_rows(options.against) if options.against is not None else []  # a wrong path is told before the work
     load_config(model_folder(model))  # so is a wrong model, before a folder is made for it
     sets = {name: open_dataset(name, settings) for name in datasets}
+    for name, (samples, _) in sets.items():  # rows of a result are known by their ids
+        refuse_unmeasurable(samples, f"'{name}'")
     described = _describe(settings, {name: digest for name, (_, digest) in sets.items()}, options.limit)
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
     weights = _fingerprint(Path(model_folder(model)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from uec_vlm.batches import Mixture, SampleStore
@@ -23,9 +23,9 @@ def usable(
         )
     if not isinstance(samples, SampleStore):
         return samples
-    faults = samples.faults()
     if split != "train":
-        refuse_unmeasurable(samples, faults, f"data.{split}")
+        refuse_unmeasurable(samples, f"data.{split}")
+    faults = samples.faults() if split == "train" else {}
     good = []
     for place in range(len(samples)):
         reason = faults.get(place) or _reason(samples, place, render)
@@ -38,8 +38,9 @@ def usable(
     return samples if len(good) == len(samples) else samples.take(good)
 
 
-def refuse_unmeasurable(samples: SampleStore, faults: Mapping[int, str], name: str) -> None:
-    """DataError if there are faults (as `SampleStore.faults` tells them). name: of the data, for the message."""
+def refuse_unmeasurable(samples: Sequence[Sample], name: str) -> None:
+    """DataError for rows of files with an empty gold or the id of an earlier one. name: of the data, as it is told."""
+    faults = samples.faults() if isinstance(samples, SampleStore) else {}
     if faults:
         raise DataError(
             f"{name}: {len(faults)} of {len(samples)} rows cannot be measured on. The first: "
