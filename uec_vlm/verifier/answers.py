@@ -27,6 +27,11 @@ _IGNORED_STARTS = _IGNORED_ENDS | {"=", "approx", '"', "'"}
 _APPROXIMATION = re.compile(
     r"(.*\S)\s*(?:\\text\s*\{\s*)?\(\s*(?:\\approx|≈|about|approximately)\s*([^()]{1,60})\)\s*\}?\s*", re.DOTALL
 )  # 2\sqrt{3} (\approx 3.46)
+_RESTATED = re.compile(
+    r"(?P<first>[^()=]{1,60}?)\s*(?:\\left\s*)?\((?P<second>[^()=]{1,60}?)(?:\\right\s*)?\)\s*", re.DOTALL
+)  # \frac{25}{2} (12.5)
+_DECIMAL = re.compile(r"\.\d")
+_EXACT_FORM = re.compile(r"frac|sqrt|\\pi|\d\s*/\s*\d|π|√")
 _HEDGES = words("about approximately roughly exactly approx only just around both either simply")
 _NEGATIONS = words("not isn't never no neither nor cannot except unknown without")
 _CONDITIONS = words("if when suppose assume assuming let unless either maybe perhaps possibly whether")
@@ -57,10 +62,11 @@ def readings(text: str, *, is_gold: bool = False, decimal_comma: bool = True) ->
                 continue
             found = True
             yield node
-    comma = _decimal_comma(text) if decimal_comma else None
-    if comma is not None:
-        found = True
-        yield comma
+    others = (_decimal_comma(text) if decimal_comma else None, None if is_gold else _restated(text))
+    for other in others:
+        if other is not None:
+            found = True
+            yield other
     if not found:
         raise problem or ParseError("nothing to read")
 
@@ -261,6 +267,25 @@ def _condition(row: list[Token]) -> list[Token] | None:
     bars = [place for place, token in enumerate(row[:9]) if token.text in ("|", ":")]
     inside = row[bars[0] + 1 : -1] if bars else []
     return inside if any(_relates(token) for token in inside) else None
+
+
+def _restated(text: str) -> Node | None:
+    """`12.5 (\\frac{25}{2})` as one value written twice, exactly and as a decimal: `\\frac{25}{2} \\approx 12.5`.
+
+    The two must agree (`compare` refuses a chain that contradicts itself), so `0.5(\\frac{3}{2})` stays a product.
+    One decimal is too few to say that it was rounded (`\\sqrt{2}(1.5)` is a product): then they must be equal.
+    """
+    match = _RESTATED.fullmatch(text)
+    if match is None:
+        return None
+    exact, rounded = sorted(match.groups(), key=lambda part: _DECIMAL.search(part) is not None)
+    if _DECIMAL.search(exact) or not (_EXACT_FORM.search(exact) and _DECIMAL.search(rounded)):
+        return None
+    sign = r"\approx" if re.search(r"\.\d\d", rounded) else "="
+    try:
+        return _several(_strip(tokens(f"{exact} {sign} {rounded}")), False)
+    except (ParseError, LimitError):
+        return None
 
 
 def _decimal_comma(text: str) -> Node | None:
