@@ -26,7 +26,7 @@ TRUNCATED_SHARE = 0.2
 DEAD_SHARE = 0.8
 """Dead groups: more than this share of the prompts has nothing to teach."""
 FORMAT_SHARE, FORMAT_LOSS = 0.5, 0.2
-"""Format: fewer than this share is well-formed, or the share is lower by that much than at the beginning."""
+"""Format: fewer than this share is well-formed to the end, or the share is lower by that much than at the beginning."""
 GAP_NATS = 0.05
 """Mismatch: sampler and trainer differ by more than this in log-probability per token."""
 STALE_STEPS, STALE_NATS = 4.0, 0.1
@@ -147,12 +147,13 @@ def dead_share(run: Run) -> pd.Series:
 
 
 def lost_format(run: Run) -> Alarm | None:
-    """Fewer completions keep the asked format."""
+    """Fewer completions keep the asked format, or few do and the run did not learn it."""
     share = _smooth(run.series("rollout/format"))
     if share.empty:
         return None
     start = float(share.iloc[0])
-    over = _beyond(share, (share < FORMAT_SHARE) | (share < start - FORMAT_LOSS))
+    never_learned = float(share.iloc[-1]) < FORMAT_SHARE
+    over = _beyond(share, (share < start - FORMAT_LOSS) | ((share < FORMAT_SHARE) & never_learned))
     if over is None:
         return None
     return Alarm(

@@ -52,6 +52,13 @@ def test_one_odd_step_is_no_alarm_and_a_passing_one_is_told_as_passed(tmp_path: 
     assert "though not at the end" in find_alarms(load_run(passing.path))[0].evidence
 
 
+def test_a_run_that_learns_the_format_is_not_accused_and_one_that_never_does_is(tmp_path: Path) -> None:
+    learned = make_run(tmp_path / "learned", rollout__format=_after(8, 0.3, 0.9))
+    assert find_alarms(load_run(learned.path)) == []
+    never = make_run(tmp_path / "never", rollout__format=0.3)
+    assert [alarm.key for alarm in find_alarms(load_run(never.path))] == ["format"]
+
+
 def test_moving_away_from_the_sampler_is_stale_too(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", update__staleness_nats_regular=_after(8, 0.0, 0.4))
     assert [alarm.key for alarm in find_alarms(load_run(run.path))] == ["staleness"]
