@@ -13,7 +13,7 @@ import atheris
 
 with atheris.instrument_imports(include=["uec_vlm.verifier"]):
     from uec_vlm.verifier.golds import answer_value, normalise_answer
-    from uec_vlm.verifier.grading import decide
+    from uec_vlm.verifier.grading import Item, decide
     from uec_vlm.verifier.policy import REASONS
 
 GOLDS = ["5", r"2\sqrt{221}", r"36\pi", "x+1", "(3, 4)", "[0,5)", "3 < x < 11", r"\pm 5", "3:4", "12 cm", "Yes", "B"]
@@ -30,7 +30,7 @@ def one_input(data: bytes) -> None:
     text = source.ConsumeUnicode(sys.maxsize)
     start = time.process_time()
     for response in (text, f"\\boxed{{{text}}}"):
-        outcome = decide(response, gold, choices)
+        outcome = decide(Item(response, gold, choices))
         if outcome.reason not in REASONS:
             raise AssertionError(outcome.reason)
     if own_gold:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.spent import at_most
 from uec_vlm.verifier import REASONS, answer_value, judge, normalise_answer
-from uec_vlm.verifier.grading import decide
+from uec_vlm.verifier.grading import Item, decide
 
 MANY = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -115,7 +115,7 @@ choices = st.one_of(st.none(), st.lists(st.sampled_from(["5", "6", "\\pi", "A", 
 def test_every_text_gets_a_verdict_in_time(response: str, gold: str, options: list[str] | None) -> None:
     with at_most(1.0, response[:30]):
         for text in (response, f"\\boxed{{{response}}}"):
-            outcome = decide(text, gold, options)
+            outcome = decide(Item(text, gold, options))
             assert outcome.reason in REASONS
             assert outcome.correct or outcome.reason not in ("exact", "equivalent", "rounded", "choice")
 
@@ -191,8 +191,8 @@ def test_dress_and_units_do_not_matter(number: tuple[str, float], dress: str) ->
 @MANY
 @given(numbers(), numbers())
 def test_equality_is_symmetric_and_is_equality_of_values(a: tuple[str, float], b: tuple[str, float]) -> None:
-    forth = decide(f"\\boxed{{{a[0]}}}", b[0])
-    back = decide(f"\\boxed{{{b[0]}}}", a[0])
+    forth = decide(Item(f"\\boxed{{{a[0]}}}", b[0]))
+    back = decide(Item(f"\\boxed{{{b[0]}}}", a[0]))
     same = abs(a[1] - b[1]) <= 1e-12 * max(abs(a[1]), abs(b[1]))
     exact = {"exact", "equivalent"}
     assert (forth.reason in exact) == (back.reason in exact) == same
@@ -278,4 +278,4 @@ def test_mixed_numbers_add(value: Fraction) -> None:
 @given(soup, golds, choices)
 def test_every_text_gets_a_verdict_long(response: str, gold: str, options: list[str] | None) -> None:
     for text in (response, f"\\boxed{{{response}}}"):
-        assert decide(text, gold, options).reason in REASONS
+        assert decide(Item(text, gold, options)).reason in REASONS

@@ -276,10 +276,10 @@ def test_a_verifier_that_crashes_is_counted_and_never_paid(tmp_path: Path, monke
 
     decide = judging.decide
 
-    def brittle(response: str, *args: Any, **settings: Any) -> Any:
-        if len(response) % 2:
+    def brittle(item: Any, policy: Any) -> Any:
+        if len(item.response) % 2:
             raise RecursionError("as a bug of the verifier would")
-        return decide(response, *args, **settings)
+        return decide(item, policy)
 
     monkeypatch.setattr(judging, "decide", brittle)
     result = _train(tmp_path / "run", "run.steps=1", "evaluate.test_problems=1", "log.rollouts_per_step=999")

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from uec_vlm.verifier.audit import AuditReport, audit_golds
-    from uec_vlm.verifier.batch import Item, judge_many
+    from uec_vlm.verifier.batch import judge_many
     from uec_vlm.verifier.format import FORMATS, has_format
     from uec_vlm.verifier.golds import answer_value, normalise_answer
     from uec_vlm.verifier.grade_file import FileGrades, verify_command
+    from uec_vlm.verifier.grading import Item
     from uec_vlm.verifier.judging import judge
     from uec_vlm.verifier.length import overlong_penalty
     from uec_vlm.verifier.policy import CORRECT_REASONS, DEFAULT_POLICY, REASONS, Policy
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "AuditReport": "audit",
     "audit_golds": "audit",
-    "Item": "batch",
+    "Item": "grading",
     "judge_many": "batch",
     "FORMATS": "format",
     "has_format": "format",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from uec_vlm.verifier.extract import gold_text
-from uec_vlm.verifier.grading import asked_decimals, compare_texts, read
+from uec_vlm.verifier.grading import Item, asked_decimals, compare_texts, read
 from uec_vlm.verifier.nodes import Num
 from uec_vlm.verifier.options import LETTERS
 from uec_vlm.verifier.policy import DEFAULT_POLICY, Policy
@@ -76,7 +76,7 @@ def audit_golds(rows: Iterable[Row], *, policy: Policy = DEFAULT_POLICY) -> Audi
         texts += words
         if not trees and not words:
             findings.append(Finding(row_id, "unparsable", repr(gold)))
-        elif not compare_texts(gold, meant, choices, question=question, policy=policy).correct:
+        elif not compare_texts(Item(meant, gold, choices, question), policy).correct:
             findings.append(Finding(row_id, "refused", repr(gold)))
         findings += _option_findings(row_id, gold, choices, question, policy)
         if trees and _needs_rounding(meant, question):
@@ -99,14 +99,14 @@ def _option_findings(
         return []
     findings = []
     meant = _meant(gold, choices)
-    if not any(compare_texts(choice, meant, policy=policy).correct for choice in choices):
+    if not any(compare_texts(Item(meant, choice), policy).correct for choice in choices):
         findings.append(Finding(row_id, "not_an_option", f"{gold!r} among {list(choices)!r}"))
     for place, first in enumerate(choices):
         for second in choices[place + 1 :]:
             # without options, as the answer to an open question is graded
             if (
-                compare_texts(first, second, question=question, policy=policy).correct
-                or compare_texts(second, first, question=question, policy=policy).correct
+                compare_texts(Item(second, first, None, question), policy).correct
+                or compare_texts(Item(first, second, None, question), policy).correct
             ):
                 findings.append(Finding(row_id, "colliding_options", f"{first!r} and {second!r}"))
     return findings

@@ -5,24 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
 from uec_vlm.records import Verdict
-from uec_vlm.verifier.grading import Outcome
+from uec_vlm.verifier.grading import Item, Outcome
 from uec_vlm.verifier.judging import attempt, settle_pending
 from uec_vlm.verifier.policy import DEFAULT_POLICY, Policy
 from uec_vlm.verifier.pool import TIMEOUT_S, Pool, shared_pool
-
-
-class Item(NamedTuple):
-    """One completion to judge; the fields are the arguments of `judge`."""
-
-    response: str
-    gold: str
-    choices: Sequence[str] | None = None
-    question: str | None = None
-    finish_reason: str | None = None
-    listed: bool = True
 
 
 def judge_many(
@@ -54,7 +42,7 @@ def _known_form(item: Item) -> Item:
 def _judged(
     items: Sequence[Item], timeout_s: float, batch_timeout_s: float, workers: int, policy: Policy
 ) -> list[Verdict]:
-    outcomes = [_attempt(item, policy) for item in items]
+    outcomes = [attempt(item, policy) for item in items]
     open_places = [place for place, outcome in enumerate(outcomes) if outcome.pending]
     if open_places:
         pool = shared_pool() if workers == 2 else Pool(workers)
@@ -73,15 +61,3 @@ def _judged(
         if pool is not shared_pool():
             pool.close()
     return [Verdict(outcome.correct, outcome.reason, outcome.extracted) for outcome in outcomes]
-
-
-def _attempt(item: Item, policy: Policy) -> Outcome:
-    return attempt(
-        item.response,
-        item.gold,
-        item.choices,
-        question=item.question,
-        finish_reason=item.finish_reason,
-        listed=item.listed,
-        policy=policy,
-    )

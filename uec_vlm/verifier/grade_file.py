@@ -12,7 +12,8 @@ from typing import Any
 
 from uec_vlm.errors import DataError
 from uec_vlm.records import Verdict
-from uec_vlm.verifier.batch import Item, judge_many
+from uec_vlm.verifier.batch import judge_many
+from uec_vlm.verifier.grading import Item
 from uec_vlm.verifier.policy import CORRECT_REASONS, DEFAULT_POLICY, REASONS, Policy
 
 # the names that files use for the same thing, the first one found wins

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from typing import NamedTuple
 
 from uec_vlm.verifier import compare, options
 from uec_vlm.verifier.answers import readings, sentence
@@ -37,6 +38,17 @@ _DECIMALS = re.compile(r"\b(one|two|three|1|2|3)\s+decimal", re.IGNORECASE)
 _COUNTS = {"one": 1, "two": 2, "three": 3, "1": 1, "2": 2, "3": 3}
 
 
+class Item(NamedTuple):
+    """One completion to judge; the fields are the arguments of `judge`."""
+
+    response: str
+    gold: str
+    choices: Sequence[str] | None = None
+    question: str | None = None
+    finish_reason: str | None = None
+    listed: bool = True
+
+
 @dataclass(frozen=True)
 class Outcome:
     """A verdict without records. pending: (gold, answer) pairs that symbolic algebra may still find equal."""
@@ -47,25 +59,16 @@ class Outcome:
     pending: tuple[tuple[Node, Node], ...] = ()
 
 
-def decide(
-    response: str,
-    gold: str,
-    choices: Sequence[str] | None = None,
-    *,
-    question: str | None = None,
-    finish_reason: str | None = None,
-    listed: bool = True,
-    policy: Policy = DEFAULT_POLICY,
-) -> Outcome:
+def decide(item: Item, policy: Policy = DEFAULT_POLICY) -> Outcome:
     """Grade one completion by everything but the slow symbolic path."""
-    found = extract(response, finish_reason=finish_reason, policy=policy)
+    found = extract(item.response, finish_reason=item.finish_reason, policy=policy)
     if found.how == "none" or not found.text.strip():
         return Outcome(False, "truncated" if found.cut else "no_answer", None)
-    outcome = compare_texts(gold, found.text, choices, question=question, listed=listed, policy=policy)
-    if found.how == "stated" and not outcome.correct and not _states_anything(found.text, response, outcome):
+    outcome = compare_texts(item._replace(response=found.text), policy)
+    if found.how == "stated" and not outcome.correct and not _states_anything(found.text, item.response, outcome):
         return Outcome(False, "no_answer", None)
     if not outcome.correct and found.named:
-        last = compare_texts(gold, found.last, choices, question=question, listed=listed, policy=policy)
+        last = compare_texts(item._replace(response=found.last), policy)
         outcome = last if last.correct else outcome
     return outcome
 
@@ -77,17 +80,9 @@ def _states_anything(text: str, response: str, outcome: Outcome) -> bool:
     return text != response.strip() or bool(read_answer(text)[0])
 
 
-def compare_texts(
-    gold: str,
-    answer: str,
-    choices: Sequence[str] | None = None,
-    *,
-    question: str | None = None,
-    listed: bool = True,
-    policy: Policy = DEFAULT_POLICY,
-) -> Outcome:
-    """Grade an answer that has been extracted already."""
-    gold = gold_text(gold)
+def compare_texts(item: Item, policy: Policy = DEFAULT_POLICY) -> Outcome:
+    """Grade a response that is an answer as it stands: nothing is extracted from it any more."""
+    gold, answer = gold_text(item.gold), item.response
     if not gold:
         return Outcome(False, "gold_unparsable", answer)
     if len(answer) > MAX_ANSWER_CHARS:
@@ -99,18 +94,16 @@ def compare_texts(
         return Outcome(False, "no_answer" if not squeezed.strip("{}") else "unparsable", answer)
     if squeezed == squeeze(gold):
         return Outcome(True, "exact", answer)
-    return _Comparison(gold, answer, choices or (), question, listed, policy).run()
+    return _Comparison(gold, item, policy).run()
 
 
 class _Comparison:
     """One gold, one answer, the options, and the steps left."""
 
-    def __init__(
-        self, gold: str, answer: str, choices: Sequence[str], question: str | None, listed: bool, policy: Policy
-    ) -> None:
-        self.gold, self.answer, self.choices = gold, answer, choices
-        self.listed, self.policy = listed, policy
-        self.context = Context(policy=policy, asked=asked_decimals(question, gold))
+    def __init__(self, gold: str, item: Item, policy: Policy) -> None:
+        self.gold, self.answer, self.choices = gold, item.response, item.choices or ()
+        self.listed, self.policy = item.listed, policy
+        self.context = Context(policy=policy, asked=asked_decimals(item.question, gold))
 
     def run(self) -> Outcome:
         target = options.target(self.gold, self.choices, same_answer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from uec_vlm.records import Verdict
-from uec_vlm.verifier.grading import Outcome, decide
+from uec_vlm.verifier.grading import Item, Outcome, decide
 from uec_vlm.verifier.policy import DEFAULT_POLICY, Policy
 from uec_vlm.verifier.pool import TIMEOUT_S, Pool, WorkerFailure, WorkerTimeout, shared_pool
 
@@ -28,29 +28,16 @@ def judge(
     Work is bounded by counted steps (a few milliseconds); the rare comparison that needs symbolic algebra runs in a
     worker process with a limit of 0.5 s (and about a second more, once, to start it).
     """
-    outcome = attempt(
-        response, gold, choices, question=question, finish_reason=finish_reason, listed=listed, policy=policy
-    )
+    outcome = attempt(Item(response, gold, choices, question, finish_reason, listed), policy)
     if outcome.pending:
         outcome = settle_pending(outcome, shared_pool(), TIMEOUT_S)
     return Verdict(outcome.correct, outcome.reason, outcome.extracted)
 
 
-def attempt(
-    response: str,
-    gold: str,
-    choices: Sequence[str] | None,
-    *,
-    question: str | None,
-    finish_reason: str | None,
-    listed: bool,
-    policy: Policy,
-) -> Outcome:
+def attempt(item: Item, policy: Policy) -> Outcome:
     """`decide`, with every failure of ours reported as "error" instead of raised."""
     try:
-        return decide(
-            response, gold, choices, question=question, finish_reason=finish_reason, listed=listed, policy=policy
-        )
+        return decide(item, policy)
     except Exception:  # a bug of ours must not stop a training run, and is counted under its own reason
         return Outcome(False, "error", None)
 

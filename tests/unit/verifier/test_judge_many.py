@@ -10,11 +10,11 @@ from uec_vlm.verifier import Item, batch, judge_many
 
 
 def test_equal_completions_are_judged_once_and_others_on_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[Any, ...]] = []
+    seen: list[Item] = []
 
-    def counting(*arguments: Any, **settings: Any) -> Any:
-        seen.append((*arguments, settings["finish_reason"]))
-        return attempt(*arguments, **settings)
+    def counting(item: Item, policy: Any) -> Any:
+        seen.append(item)
+        return attempt(item, policy)
 
     attempt = batch.attempt
     monkeypatch.setattr(batch, "attempt", counting)
