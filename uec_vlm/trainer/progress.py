@@ -39,12 +39,18 @@ def summary(row: Mapping[str, float]) -> str:
     parts = [
         f"accuracy {row.get('rollout/accuracy', float('nan')):.3f}",
         f"entropy {row.get('rollout/entropy', float('nan')):.3f}",
-        f"hard {row.get('explore/solved', 0):.0f}/{row.get('explore/hard_prompts', 0):.0f}",
+        _hard_prompts(row),
         f"{row.get('rollout/sampled_tokens', 0) / max(seconds, 1e-9):.0f} tok/s",
     ]
     if "eval/pass@1" in row:
         parts.append(f"validation {row['eval/pass@1']:.3f}")
     return "  ".join(parts)
+
+
+def _hard_prompts(row: Mapping[str, float]) -> str:
+    """`hard 3/4`: three of four hard prompts solved by extra rollouts; `hard 4` where none were sampled."""
+    hard, solved = row.get("explore/hard_prompts", 0), row.get("explore/solved", 0)
+    return f"hard {solved:.0f}/{hard:.0f}" if row.get("explore/explored_prompts", 0) else f"hard {hard:.0f}"
 
 
 def _line_printer(console: Console, done: int, total: int) -> Show:
