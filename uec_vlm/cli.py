@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,6 +26,7 @@ ConfigPath = Annotated[Path, typer.Argument(help="A YAML file, for example confi
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="KEY=VALUE, for example run.seed=1 update.learning_rate=1e-6.")
 ]
+ArmName = Annotated[str | None, typer.Option("--arm", help="Where CONFIG is a study: look at this arm's first run.")]
 RunPath = Annotated[Path, typer.Argument(help="A run folder, for example runs/quickstart.")]
 
 
@@ -255,6 +257,16 @@ def _serve(run: Path, host: str, port: int) -> None:
         server.server_close()
 
 
+def _of_arm(config: Path, arm: str | None, overrides: Sequence[str]) -> tuple[Path, Sequence[str]]:
+    """The configuration that is looked at, and what is laid over it: that of an arm where CONFIG is a study."""
+    if arm is None:
+        return config, overrides
+    from uec_vlm.study.runner import first_run
+
+    base, pairs = first_run(config, arm)
+    return base, (*pairs, *overrides)
+
+
 @app.command()
 @plainly
 def doctor(
@@ -264,6 +276,7 @@ def doctor(
     processes: Annotated[int, typer.Option(min=1, help="Processes that the run will be started with.")] = 1,
     rows: Annotated[int | None, typer.Option(min=1, help="Rows to read of each split (default: all).")] = None,
     load: Annotated[bool, typer.Option("--load", help="Try the engine even if the model is large.")] = False,
+    arm: ArmName = None,
 ) -> None:
     """Look for what would stop or spoil a run, without a GPU; exit status 1 if there is an error.
 
@@ -271,7 +284,8 @@ def doctor(
     """
     from uec_vlm.preflight.doctor import Options, examine
 
-    found = examine(config, overrides or (), Options(processes=processes, rows=rows, load=load))
+    config, pairs = _of_arm(config, arm, overrides or ())
+    found = examine(config, pairs, Options(processes=processes, rows=rows, load=load))
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
     else:
@@ -293,6 +307,7 @@ def plan(
     calibrate: Annotated[
         int, typer.Option(min=0, help="Time so many real steps here, and predict the run's time from them.")
     ] = 0,
+    arm: ArmName = None,
 ) -> None:
     """Predict a run's tokens, the memory of each process, and with --calibrate its time.
 
@@ -302,7 +317,7 @@ def plan(
     from uec_vlm.preflight.calibrate import calibrate as measure
     from uec_vlm.preflight.plan import make_plan
 
-    settings = load_config(config, overrides or ())
+    settings = load_config(*_of_arm(config, arm, overrides or ()))
     pace = measure(settings, steps=calibrate) if calibrate else None
     made = make_plan(settings, config_json=config_json, processes=processes, pace=pace)
     if as_json:

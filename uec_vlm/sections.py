@@ -25,6 +25,15 @@ Temperature = Annotated[float, Field(gt=0.0, le=5.0)]
 # Values of `kind` by which pydantic names the places inside a data source; they are no keys of the file.
 _KINDS = ("geosynth", "parquet", "mixture")
 
+# The section by which a file of each kind is known, and what the file is for.
+_FILES = {
+    "arms": "a study of several runs: `uec-vlm study` runs it, `uec-vlm plan` and `doctor` look at one with --arm",
+    "sft": "the configuration of a supervised run: `uec-vlm sft` runs it",
+    "objective": "the configuration of one reinforcement-learning run: `uec-vlm train` runs it",
+    "algorithm": "the configuration of one reinforcement-learning run: `uec-vlm train` runs it",
+}
+_LONGEST_VALUE = 120
+
 _MERGE = "tag:yaml.org,2002:merge"
 
 
@@ -48,12 +57,25 @@ class Section(BaseModel):
 
 
 def parse_section(tree: dict[str, Any], kind: type[C], *, place: str) -> C:
-    """Validates a nested dict; every fault becomes one line with key, value, reason and remedy."""
+    """Validates a nested dict; every fault becomes one line with key, value, reason and remedy.
+
+    place: what the dict was read from. A file that is meant for another command is refused by that name.
+    """
+    _refuse_other_file(tree, kind, place)
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
         lines = [_explain(dict(fault), kind) for fault in error.errors()]
         raise ConfigError(f"{place} is refused:\n" + "\n".join(f"  {line}" for line in lines)) from None
+
+
+def _refuse_other_file(tree: Mapping[str, Any], kind: type[BaseModel], place: str) -> None:
+    own = _FILES.keys() & kind.model_fields.keys()
+    if not own or own & tree.keys():
+        return
+    for key, what in _FILES.items():
+        if key in tree:
+            raise ConfigError(f"{place} is {what}.")
 
 
 def dump_config(config: Section) -> str:
@@ -142,6 +164,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
+def _short(value: Any) -> str:
+    """The value as it is, or its beginning where it is a whole section."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
+
+
 def _explain(fault: dict[str, Any], kind: type[BaseModel]) -> str:
     where = [part for part in fault["loc"] if part not in _KINDS]
     key = ".".join(str(part) for part in where) or "the configuration"
@@ -149,7 +177,7 @@ def _explain(fault: dict[str, Any], kind: type[BaseModel]) -> str:
         known = _keys_at(kind, where[:-1])
         close = difflib.get_close_matches(str(where[-1]), known, n=1)
         hint = f"did you mean '{close[0]}'? " if close else ""
-        return f"{key} = {fault['input']!r}: there is no such key; {hint}accepted here: {known}."
+        return f"{key} = {_short(fault['input'])}: there is no such key; {hint}accepted here: {known}."
     message = str(fault["msg"]).removeprefix("Value error, ")
     if fault["type"] == "missing":
         return f"{key}: is missing and has no default; add it."

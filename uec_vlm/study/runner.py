@@ -54,9 +54,7 @@ def run_study(source: Path, *, jobs: int, only: Sequence[str], console: Console)
     the other cells are run all the same.
     """
     place = Place(load_study(source), source)
-    unknown = sorted(set(only) - set(place.study.arms))
-    if unknown:
-        raise ConfigError(f"--only {unknown}: the study's arms are {sorted(place.study.arms)}.")
+    _refuse_unknown("--only", only, place.study)
     wanted = _tuned_for(place.study, only)
     tuning = [cell for cell in tuning_cells(place.study) if not only or cell.arm in wanted]
     _check(place, [*tuning, *main_cells(place.study, {})])  # every configuration is tried before the first run
@@ -64,6 +62,14 @@ def run_study(source: Path, *, jobs: int, only: Sequence[str], console: Console)
     rates = choose_rates(place, tuning)
     cells = [cell for cell in main_cells(place.study, rates) if not only or cell.arm in only]
     _run_cells(place, cells, jobs=jobs, console=console)
+
+
+def first_run(source: Path, arm: str) -> tuple[Path, tuple[str, ...]]:
+    """The base configuration of a study, and the KEY=VALUE pairs that the first run of an arm lays over it."""
+    place = Place(load_study(source), source)
+    _refuse_unknown("--arm", (arm,), place.study)
+    cell = next(cell for cell in main_cells(place.study, read_rates(place)) if cell.arm == arm)
+    return source.parent / place.study.base, (*cell.overrides, f"run.dir={place.run_folder(cell)}")
 
 
 def repeat_cell(source: Path, name: str, *, console: Console) -> None:
@@ -136,6 +142,12 @@ def _stored_tuning(place: Place) -> dict[str, Any]:
 def _tuned_for(study: Study, only: Sequence[str]) -> set[str]:
     """The arms whose learning rates are needed for these arms."""
     return {study.arms[name].rate_of or name for name in only}
+
+
+def _refuse_unknown(option: str, arms: Sequence[str], study: Study) -> None:
+    unknown = sorted(set(arms) - set(study.arms))
+    if unknown:
+        raise ConfigError(f"{option} {', '.join(unknown)}: the study's arms are {', '.join(sorted(study.arms))}.")
 
 
 def _check(place: Place, cells: Sequence[Cell]) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from uec_vlm.config import config_folder
+from uec_vlm.config import config_folder, load_config, load_sft_config
 from uec_vlm.errors import ConfigError
 from uec_vlm.study.plan import cell_config, config_hash, load_study, main_cells, tuning_cells
+from uec_vlm.study.runner import first_run
 from uec_vlm.trainer.build import resolve
 
 SHIPPED = config_folder() / "study" / "geosynth.yaml"
@@ -123,3 +125,29 @@ def test_the_arms_of_the_shipped_study_share_what_must_be_shared() -> None:
     clipped = [c.objective["policy_loss"] for c in configs.values() if c.objective["policy_loss"]["name"] != "kl_cov"]
     assert {section["dual_clip"] for section in clipped} == {3.0}
     assert {(c.evaluate.validation_problems, c.evaluate.validation_samples) for c in configs.values()} == {(408, 16)}
+
+
+def test_an_arm_is_looked_at_as_its_first_run_will_be(tmp_path: Path) -> None:
+    base, pairs = first_run(_study(tmp_path), "grpo")
+    config = load_config(base, pairs)
+    assert (config.algorithm, config.run.seed, config.objective["exploration"]) == ("grpo", 0, {"name": "none"})
+    assert config.run.dir == "s/main-grpo-seed0"
+    assert load_config(base, (*pairs, "run.steps=2")).run.steps == 2, "what a user adds comes last"
+    with pytest.raises(ConfigError, match=r"--arm gpro: the study's arms are grpo, uec"):
+        first_run(_study(tmp_path), "gpro")
+
+
+def test_a_file_that_is_for_another_command_is_refused_by_that_name(tmp_path: Path) -> None:
+    readers: dict[str, Callable[[Path], object]] = {"train": load_config, "sft": load_sft_config, "study": load_study}
+    run, sft = config_folder() / "quickstart.yaml", config_folder() / "sft_geometry3k_starter.yaml"
+    for command, file in {"train": run, "sft": sft, "study": _study(tmp_path)}.items():
+        for other in readers.keys() - {command}:
+            with pytest.raises(ConfigError, match=rf"{file.name} is .*: `uec-vlm {command}` runs it"):
+                readers[other](file)
+
+
+def test_a_section_that_does_not_belong_is_named_without_its_whole_content(tmp_path: Path) -> None:
+    file = _study(tmp_path, further={f"key_{i}": i for i in range(100)})
+    with pytest.raises(ConfigError, match=r"further = \{'key_0': 0, .*\.\.\.: there is no such key") as refused:
+        load_study(file)
+    assert len(str(refused.value)) < 400
