@@ -151,3 +151,11 @@ def test_a_section_that_does_not_belong_is_named_without_its_whole_content(tmp_p
     with pytest.raises(ConfigError, match=r"further = \{'key_0': 0, .*\.\.\.: there is no such key") as refused:
         load_study(file)
     assert len(str(refused.value)) < 400
+
+
+def test_the_arm_uec_union_is_the_preset_of_that_name() -> None:
+    base, pairs = first_run(SHIPPED.parent / "geosynth_rarest.yaml", "uec_union")
+    arm = resolve(load_config(base, pairs)).objective
+    budget = ("objective.exploration.completions=20", "objective.exploration.max_rollouts=120")
+    preset = resolve(load_config(base, ("algorithm=uec_union", *budget))).objective
+    assert preset == arm
