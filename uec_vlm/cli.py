@@ -70,11 +70,13 @@ def train(
     Example: `uec-vlm train configs/quickstart.yaml run.seed=1 run.dir=runs/seed1`
     """
     from uec_vlm.config import load_config
+
+    settings = load_config(config, overrides or ())  # before torch is imported: a mistyped key is told at once
     from uec_vlm.trainer.ranks import ended_in_peace
     from uec_vlm.trainer.run import run_training
 
     with ended_in_peace():
-        run_training(load_config(config, overrides or ()), resume=resume, console=_console, profile=profile)
+        run_training(settings, resume=resume, console=_console, profile=profile)
 
 
 @app.command()
@@ -85,9 +87,11 @@ def sft(config: ConfigPath, overrides: Overrides = None) -> None:
     Example: `uec-vlm sft configs/sft_geometry3k_starter.yaml sft.steps=50`
     """
     from uec_vlm.config import load_sft_config
+
+    settings = load_sft_config(config, overrides or ())
     from uec_vlm.trainer.sft_command import run_sft
 
-    run_sft(load_sft_config(config, overrides or ()), console=_console)
+    run_sft(settings, console=_console)
 
 
 _OF_DATA_SETS = (
@@ -314,10 +318,11 @@ def plan(
     Example: `uec-vlm plan configs/quickstart.yaml --processes 2 --calibrate 3`
     """
     from uec_vlm.config import load_config
+
+    settings = load_config(*_of_arm(config, arm, overrides or ()))
     from uec_vlm.preflight.calibrate import calibrate as measure
     from uec_vlm.preflight.plan import make_plan
 
-    settings = load_config(*_of_arm(config, arm, overrides or ()))
     pace = measure(settings, steps=calibrate) if calibrate else None
     made = make_plan(settings, config_json=config_json, processes=processes, pace=pace)
     if as_json:
