@@ -286,9 +286,9 @@ def doctor(
 
     Example: `uec-vlm doctor configs/quickstart.yaml --processes 2`
     """
+    config, pairs = _of_arm(config, arm, overrides or ())
     from uec_vlm.preflight.doctor import Options, examine
 
-    config, pairs = _of_arm(config, arm, overrides or ())
     found = examine(config, pairs, Options(processes=processes, rows=rows, load=load))
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False))

@@ -25,12 +25,13 @@ Temperature = Annotated[float, Field(gt=0.0, le=5.0)]
 # Values of `kind` by which pydantic names the places inside a data source; they are no keys of the file.
 _KINDS = ("geosynth", "parquet", "mixture")
 
+_ONE_RUN = "the configuration of one reinforcement-learning run: `uec-vlm train` runs it"
 # The section by which a file of each kind is known, and what the file is for.
 _FILES = {
     "arms": "a study of several runs: `uec-vlm study` runs it, `uec-vlm plan` and `doctor` look at one with --arm",
     "sft": "the configuration of a supervised run: `uec-vlm sft` runs it",
-    "objective": "the configuration of one reinforcement-learning run: `uec-vlm train` runs it",
-    "algorithm": "the configuration of one reinforcement-learning run: `uec-vlm train` runs it",
+    "objective": _ONE_RUN,
+    "algorithm": _ONE_RUN,
 }
 _LONGEST_VALUE = 120
 

@@ -27,9 +27,9 @@ _IGNORED_STARTS = _IGNORED_ENDS | {"=", "approx", '"', "'"}
 _APPROXIMATION = re.compile(
     r"(.*\S)\s*(?:\\text\s*\{\s*)?\(\s*(?:\\approx|≈|about|approximately)\s*([^()]{1,60})\)\s*\}?\s*", re.DOTALL
 )  # 2\sqrt{3} (\approx 3.46)
-_RESTATED = re.compile(
-    r"(?P<first>[^()=]{1,60}?)\s*(?:\\left\s*)?\((?P<second>[^()=]{1,60}?)(?:\\right\s*)?\)\s*", re.DOTALL
-)  # \frac{25}{2} (12.5)
+_RESTATED = re.compile(  # \frac{25}{2} (12.5)
+    r"([^()=]{1,60}?)\s*(?:\\left\s*)?\(([^()=]{1,60}?)(?:\\right\s*)?\)\s*", re.DOTALL
+)
 _DECIMAL = re.compile(r"\.\d")
 _EXACT_FORM = re.compile(r"frac|sqrt|\\pi|\d\s*/\s*\d|π|√")
 _HEDGES = words("about approximately roughly exactly approx only just around both either simply")

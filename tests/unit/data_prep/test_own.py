@@ -210,9 +210,12 @@ def test_the_folder_that_is_read_is_not_written_to(table: str, source: str, out:
 
 
 def test_a_table_may_stand_in_the_folder_that_is_written_to(tmp_path: Path) -> None:
-    (tmp_path / "problems.csv").write_text("q,a\nx,1\n")
+    table = tmp_path / "problems.csv"
+    table.write_text("q,a\nx,1\n")
     for _ in range(2):
-        run(tmp_path / "problems.csv", tmp_path, mapping(tmp_path, "problem: q\nanswer: a\n"))
+        _, rows = run(table, tmp_path, mapping(tmp_path, "problem: q\nanswer: a\n"))
+        assert [row["answer"] for row in rows] == ["1"]
+    assert table.read_text() == "q,a\nx,1\n"
 
 
 @pytest.mark.parametrize(
