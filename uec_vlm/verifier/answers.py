@@ -24,9 +24,15 @@ _RELATION_WORDS = {"parallel": "parallel", "perpendicular": "perp", "congruent":
 _COPULAS = words("is are equals equal measures be was")
 _IGNORED_ENDS = words(". , ; : ** \\\\ ` therefore to & equiv")
 _IGNORED_STARTS = _IGNORED_ENDS | {"=", "approx", '"', "'"}
-_APPROXIMATION = re.compile(
-    r"(.*\S)\s*(?:\\text\s*\{\s*)?\(\s*(?:\\approx|≈|about|approximately)\s*([^()]{1,60})\)\s*\}?\s*", re.DOTALL
-)  # 2\sqrt{3} (\approx 3.46)
+_APPROXIMATION = re.compile(  # 2\sqrt{3} (\approx 3.46)
+    r"(.*\S)\s*(?:\\text\s*\{\s*)?\(\s*(?:\\text\s*\{\s*)?(?:\\approx|≈|about|approx(?:imately|\.)?)\s*\}?\s*([^()]{1,60})"
+    r"\)\s*\}?\s*",
+    re.DOTALL,
+)
+_REMARK = re.compile(  # 29.73 \text{ (rounded to two decimal places)}
+    r"\s*(?:\\text\s*\{\s*)?\(\s*(?:\\text\s*\{\s*)?(?:approx(?:imately|\.)?|exact(?:ly)?|acute|obtuse|simplified"
+    r"|(?:rounded|correct)\s+to\s+[\w\s]{1,40})\s*\}?\s*\)\s*\}?\s*$"
+)
 _RESTATED = re.compile(  # \frac{25}{2} (12.5)
     r"([^()=]{1,60}?)\s*(?:\\left\s*)?\(([^()=]{1,60}?)(?:\\right\s*)?\)\s*", re.DOTALL
 )
@@ -36,7 +42,11 @@ _HEDGES = words("about approximately roughly exactly approx only just around bot
 _NEGATIONS = words("not isn't never no neither nor cannot except unknown without")
 _CONDITIONS = words("if when suppose assume assuming let unless either maybe perhaps possibly whether")
 _ANNOUNCING = words("answer final the ans therefore so thus hence result solution value")
+_MEASURES = words("area perimeter circumference volume length width height radius diameter angle")
 _SINGLE_LETTER_UNITS = frozenset("msghLluNJWt")
+_DRESSED_DECIMAL = re.compile(  # x = 12,5; 12,5 \text{ cm}
+    r"((?:[A-Za-z]\s*=\s*)?)(-?\d{1,9}),(\d{1,9})(\s*(?:\^?\{?\\circ\}?|[a-z]{1,2}|\\(?:text|mathrm)\s*\{[^{}]{1,20}\})?)"
+)
 _POINT_GROUPS = re.compile(r"-?\d{1,3}(?:\.\d{3})+")
 _FUNCTION_NAMES = frozenset("fghFGHPQpVST")
 
@@ -46,6 +56,7 @@ def readings(text: str, *, is_gold: bool = False, decimal_comma: bool = True) ->
     if len(text) > MAX_ANSWER_CHARS:
         raise LimitError("too long")
     text = plain(text)
+    text = text if is_gold else _REMARK.sub("", text) or text
     beside = None if is_gold else _APPROXIMATION.fullmatch(text)
     text = rf"{beside.group(1)} \approx {beside.group(2)}" if beside else text
     problem: ValueError | None = None
@@ -82,7 +93,7 @@ def sentence(text: str) -> Node:
         return _several(_drop_announcement(row), True)
     if any(token.kind == "num" and not _named_number(row, i) for i, token in enumerate(row[:place])):
         raise ParseError("numbers before the verb")
-    if folded[place] == ":" and not set(folded[:place]) & _ANNOUNCING:
+    if folded[place] == ":" and not set(folded[:place]) & (_ANNOUNCING | _MEASURES):
         raise ParseError("a label that announces nothing")
     rest = row[place + 1 :]
     if rest and rest[0].text == "to":  # "is equal to"
@@ -295,8 +306,22 @@ def _decimal_comma(text: str) -> Node | None:
     if _POINT_GROUPS.fullmatch(head):  # 12.345,67
         head = head.replace(".", "")
     whole = head.removeprefix("-")
+    dressed = _DRESSED_DECIMAL.fullmatch(text)
+    if dressed and (dressed.group(1) or dressed.group(4)):
+        return _with_decimal_comma(*dressed.groups())
     if not comma or len(text) > 20 or not (tail.isdigit() and whole.isdigit() and text.isascii()):
         return None
     if len(tail) == 3 and whole != "0" and "." not in text:
         return None
     return Num(Fraction(f"{head}.{tail}"), len(tail))
+
+
+def _with_decimal_comma(left: str, whole: str, tail: str, unit: str) -> Node | None:
+    """The number between a left side and a unit."""
+    value = _decimal_comma(f"{whole},{tail}")
+    if value is None:
+        return None
+    try:
+        return _several(_strip(tokens(f"{left}{whole}.{tail}{unit}")), True)
+    except (ParseError, LimitError):
+        return None

@@ -12,9 +12,9 @@ from uec_vlm.verifier import exact as ex
 from uec_vlm.verifier import numeric
 from uec_vlm.verifier.matrices import matrix_value
 from uec_vlm.verifier.naming import correspondence, match_name, same_left
-from uec_vlm.verifier.nodes import Matrix, Name, Node, Num, Rel, Seq, quotient
+from uec_vlm.verifier.nodes import Matrix, Name, Node, Num, Rel, Seq, Sym, quotient
 from uec_vlm.verifier.settle import names_in, symbols
-from uec_vlm.verifier.values import Context, match_scalar, same_value, split_unit
+from uec_vlm.verifier.values import Context, match_scalar, same_measure, same_value, split_unit
 
 _EQUAL = frozenset({"=", "approx", "equiv"})
 _SYMMETRIC = frozenset({"cong", "sim", "parallel", "perp", "ne", "="})
@@ -84,8 +84,17 @@ def _chain_values(chain: Rel, context: Context) -> list[Node]:
         return []
     if len(members) == len(pairs) and any(symbols(split_unit(item)[0]) for _, item in members):
         return []  # an equation, not a value
-    exact_members: list[Node] = [item for op, item in members if op != "approx"]
-    rounded_members: list[Node] = [item for op, item in members if op == "approx"]
+    exact_members: list[Node] = []
+    rounded_members: list[Node] = []
+    for op, item in members:
+        # "2\\sqrt{2} = 2.83" means about 2.83; "2.5 = 2.83" and "2\\sqrt{2} = 2.82" are wrong.
+        rounded = op == "approx" or (
+            exact_members
+            and _decimals(item) >= 2
+            and not _decimals(exact_members[-1])
+            and _units_beside(exact_members[-1], item) <= 0.5
+        )
+        (rounded_members if rounded else exact_members).append(item)
     if not _consistent(exact_members):
         return []
     if not exact_members:
@@ -114,10 +123,18 @@ def _decimals(node: Node) -> int:
 
 
 def _consistent(members: Sequence[Node]) -> bool:
-    """Whether the members that are numbers are one number."""
-    values = [numeric.real_value(split_unit(member)[0]) for member in members]
-    known = [value for value in values if value is not None]
-    return all(abs(value - known[0]) <= 1e-9 * max(1.0, abs(known[0])) for value in known[1:])
+    """Whether the members that are numbers are one number, behind which no expression with variables comes."""
+    return any(_agree([numeric.real_value(value) for value in values], values) for values in same_measure(members))
+
+
+def _agree(numbers: Sequence[float | None], values: Sequence[Node]) -> bool:
+    known = [(place, number) for place, number in enumerate(numbers) if number is not None]
+    if not known:
+        return True
+    place, first = known[0]
+    if any(symbols(value) for value in values[place:]):
+        return False
+    return all(abs(number - first) <= 1e-9 * max(1.0, abs(first)) for _, number in known[1:])
 
 
 def _units_beside(exact: Node, rounded: Node) -> float:
@@ -125,7 +142,10 @@ def _units_beside(exact: Node, rounded: Node) -> float:
 
     Whole numbers beside one another contradict each other; infinity where the miss is not known.
     """
-    value, shown = split_unit(exact)[0], split_unit(rounded)[0]
+    return min(_miss(value, shown) for value, shown in same_measure((exact, rounded)))
+
+
+def _miss(value: Node, shown: Node) -> float:
     a, b = numeric.real_value(value), numeric.real_value(shown)
     if a is None or b is None:
         return float("inf")
@@ -165,13 +185,16 @@ def _match_set(gold: Seq, answer: Node, context: Context) -> str | None:
 
 
 def _match_tuple(gold: Seq, answer: Node, context: Context) -> str | None:
+    left: Node | None = None
     if isinstance(answer, Rel) and len(answer.items) == 2 and answer.ops in (("=",), ("in",)):
-        answer = answer.items[1]
+        left, answer = answer.items
     if not isinstance(answer, Seq) or len(answer.items) != len(gold.items):
         return None
     if answer.kind == "system":
-        items = tuple(_right_side(item) for item in answer.items)
-        return _match_ordered(gold.items, items, context)
+        return _match_ordered(gold.items, _by_axis(answer.items), context)
+    if isinstance(left, Seq) and len(left.items) == len(answer.items):  # (y, x) = (3, 4)
+        pairs = tuple(Rel(("=",), pair) for pair in zip(left.items, answer.items, strict=True))
+        return _match_ordered(gold.items, _by_axis(pairs), context)
     if answer.kind == "list":
         return _match_ordered(gold.items, answer.items, context) if context.policy.bare_tuple else None
     if answer.kind in ("tuple", "interval") and answer.brackets == gold.brackets:
@@ -236,8 +259,17 @@ def _match_system(gold: Seq, answer: Node, context: Context) -> str | None:
     if answer.kind == "system":
         return _match_unordered(gold.items, answer.items, context)
     if answer.kind in ("tuple", "list"):
-        return _match_ordered(tuple(_right_side(item) for item in gold.items), answer.items, context)
+        return _match_ordered(_by_axis(gold.items), answer.items, context)
     return None
+
+
+def _by_axis(equations: Sequence[Node]) -> tuple[Node, ...]:
+    """The right sides of `y = 3, x = 4`: in the order x, y, z where those are the names, else as they stand."""
+    sides = [item.items[0] if isinstance(item, Rel) else item for item in equations]
+    names = [side.name if isinstance(side, Sym) else "" for side in sides]
+    if set(names) <= set("xyz") and len(set(names)) == len(names):
+        equations = [item for _, item in sorted(zip(names, equations, strict=True), key=lambda pair: pair[0])]
+    return tuple(_right_side(item) for item in equations)
 
 
 def _right_side(item: Node) -> Node:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
@@ -26,16 +26,23 @@ from uec_vlm.verifier.wording import is_text, same_words, squeeze
 _NUMBER = re.compile(r"-?\d{1,30}(?:\.\d{1,30})?")
 _SEQUENCE = re.compile(r"\d+(?:-\d+){2,}")  # 5-4-3-2-1 is an order, not a difference
 _VERB = re.compile(r"\b(?:is|are|equals|measures)\b")
-_PLACE = "thousandth|hundredth|tenth|whole|integer|degree|ten|hundred|decimal"
+_PLACE = r"(?:ten|hundred)[-\s]?thousandth|thousandth|hundredth|tenth|whole|integer|degree|ten|hundred|decimal"
 _ROUND = re.compile(
     rf"(?:(?:nearest|closest)\s+(?:whole\s+|square\s+|cubic\s+)?({_PLACE}|unit|number|foot|inch|yard|mile|(?:centi|milli|kilo)?"
-    rf"met(?:er|re))|\bto\s+(?:the|one|two|three|1|2|3)\s+(?:whole\s+)?({_PLACE}))(?:e?s)?\b",
+    rf"met(?:er|re))|\b(?:round|correct|accurate)[^.?!]{{0,60}}?(?<!equal)\s+to\s+(?:the|one|two|three|1|2|3)\s+(?:whole\s+)?({_PLACE}))"
+    r"(?:e?s)?\b",
     re.IGNORECASE,
 )
 _MENTIONS_ROUNDING = re.compile(r"\bround(?:ed|ing|s)?\b|nearest|decimal", re.IGNORECASE)
-_PLACES = {"thousandth": 3, "hundredth": 2, "tenth": 1, "ten": -1, "hundred": -2}
+_PLACES = {
+    "hundredthousandth": 5, "tenthousandth": 4, "thousandth": 3, "hundredth": 2, "tenth": 1, "ten": -1, "hundred": -2
+}  # fmt: skip
 _DECIMALS = re.compile(r"\b(one|two|three|1|2|3)\s+decimal", re.IGNORECASE)
 _COUNTS = {"one": 1, "two": 2, "three": 3, "1": 1, "2": 2, "3": 3}
+
+
+_NO_ROUNDING = Policy(approximate_exact_gold=False, round_to_gold=False, round_as_asked=False)
+_NO_LENIENCE = replace(_NO_ROUNDING, ratio_as_fraction=False, percent_as_number=False, unit_may_be_missing=False)
 
 
 class Item(NamedTuple):
@@ -101,24 +108,36 @@ class _Comparison:
     """One gold, one answer, the options, and the steps left."""
 
     def __init__(self, gold: str, item: Item, policy: Policy) -> None:
-        self.gold, self.answer, self.choices = gold, item.response, item.choices or ()
+        self.gold, self.answer, self.choices = gold, item.response, options.unlabelled(item.choices or ())
         self.listed, self.policy = item.listed, policy
         self.context = Context(policy=policy, asked=asked_decimals(item.question, gold))
 
     def run(self) -> Outcome:
         target = options.target(self.gold, self.choices, same_answer)
-        picked = options.picked_letter(self.answer, lowercase=self.policy.lowercase_letters and bool(self.choices))
-        if picked is not None and (self.listed or not self.choices or self.gold.strip() in options.LETTERS):
-            by_letter = self.by_letter(target, picked)
-            if by_letter is not None:
-                return by_letter
-        elif picked is None and self.listed and not self.drop_letter():
-            return self.outcome(False, "several_answers")
+        by_letter = self.of_letter(target)
+        if by_letter is not None:
+            return by_letter
         if target.value is None:
             return self.outcome(False, "wrong")
         if target.letter is not None and not self.policy.value_for_letter and self.gold.strip() in options.LETTERS:
             return self.outcome(False, "wrong")
         return self.by_value(target)
+
+    def of_letter(self, target: options.Target) -> Outcome | None:
+        """The verdict on an answer with an option letter; None where its text decides."""
+        picked = options.picked_letter(self.answer, lowercase=self.policy.lowercase_letters and bool(self.choices))
+        if self.is_an_option(picked):  # "a \perp b" is no option a with a text
+            return None
+        if picked is None:
+            return None if not self.listed or self.drop_letter() else self.outcome(False, "several_answers")
+        asked = self.listed or not self.choices or self.gold.strip() in options.LETTERS
+        return self.by_letter(target, picked) if asked else None
+
+    def is_an_option(self, picked: options.Picked | None) -> bool:
+        """Whether an answer with an option letter at its start or end is, as a whole, the text of an option."""
+        if not self.choices or not (picked.rest if picked else options.value_and_letter(self.answer)):
+            return False
+        return any(same_answer(choice, self.answer) for choice in self.choices)
 
     def drop_letter(self) -> bool:
         """Leaves the letter of "10 (B)" away; False where it names an option of another text."""
@@ -137,6 +156,8 @@ class _Comparison:
         if not self.choices:
             if target.letter is None:
                 return None
+            if options.other_letters(picked.rest):
+                return self.outcome(False, "several_answers")
             return self.outcome(picked.letter == target.letter, "exact" if picked.letter == target.letter else "wrong")
         known = options.LETTERS[: len(self.choices)]
         if picked.letter not in known:
@@ -160,6 +181,8 @@ class _Comparison:
         value = target.value or ""
         if squeeze(self.answer) == squeeze(value):
             return self.counted(value, "exact")
+        if target.letter is not None and self.is_wrong_option(value, target.others):
+            return self.outcome(False, "wrong")
         if _SEQUENCE.fullmatch(squeeze(value)):
             return self.outcome(False, "wrong")
         golds, _ = read(value)
@@ -170,6 +193,13 @@ class _Comparison:
         if target.others:
             self.context.others = [tree for other in target.others for tree in read(other)[0][:1]]
         return self.by_trees(value, golds)
+
+    def is_wrong_option(self, value: str, others: Sequence[str]) -> bool:
+        """Whether the answer is the text of a wrong option, right by a lenience alone: 12 for 12 cm."""
+        texts = [other for other in others if squeeze(other) == squeeze(self.answer)]
+        return any(
+            not (same_answer(value, text, _NO_LENIENCE) and same_answer(text, value, _NO_LENIENCE)) for text in texts
+        )
 
     def by_trees(self, value: str, golds: list[Node]) -> Outcome:
         """The verdict on an answer to a gold that is mathematics."""
@@ -232,14 +262,13 @@ def _read(text: str, *, is_gold: bool, decimal_comma: bool = True) -> tuple[list
 
 
 @lru_cache(maxsize=4096)
-def same_answer(a: str, b: str) -> bool:
+def same_answer(a: str, b: str, policy: Policy = _NO_ROUNDING) -> bool:
     """Whether two texts are the same answer exactly (no rounding)."""
     if squeeze(a) == squeeze(b):
         return True
     if not read(a)[0]:
         return same_words(a, b)
-    strict = Policy(approximate_exact_gold=False, round_to_gold=False, round_as_asked=False)
-    context = Context(policy=strict)
+    context = Context(policy=policy)
     try:
         return any(compare.match(x, y, context) for x in read(a)[0] for y in read_answer(b)[0])
     except LimitError:
@@ -250,14 +279,19 @@ def asked_decimals(question: str | None, gold: str = "") -> int | None:
     """The decimals that a question asks to round to: 1 for "nearest tenth", 0 for "nearest degree"; None if none.
 
     Where it asks for several ("angles to the nearest degree and sides to the nearest tenth"), those of the gold.
+    Where it asks for whole degrees alone and the gold has decimals, the gold is no angle: None.
     """
     if not question or not _MENTIONS_ROUNDING.search(question):
         return None
     count = _DECIMALS.search(question)
     if count:
         return _COUNTS[count.group(1).lower()]
-    words = ((found.group(1) or found.group(2)).lower() for found in _ROUND.finditer(question))
-    asked = {_PLACES.get(word, 0) for word in words}
+    found = [match.group(1) or match.group(2) for match in _ROUND.finditer(question)]
+    places = [re.sub(r"[-\s]", "", place.lower()) for place in found]
+    asked = {_PLACES.get(place, 0) for place in places}
+    shown = len(gold.strip().partition(".")[2]) if _NUMBER.fullmatch(gold.strip()) else None
     if len(asked) > 1:
-        asked &= {len(gold.strip().partition(".")[2])} if _NUMBER.fullmatch(gold.strip()) else set()
+        asked &= set() if shown is None else {shown}
+    if shown and set(places) == {"degree"}:  # the gold is not the angle that is to be rounded
+        return None
     return asked.pop() if asked else None

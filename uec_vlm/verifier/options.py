@@ -17,11 +17,15 @@ _DRESS_NAMES = (
 _DRESS = re.compile(rf"\\(?:{'|'.join(_DRESS_NAMES.split())})\b|[{{}}$*~]|\\[()\[\],;:! ]")
 _LEAD = re.compile(r"^\s*(?:(?:the|correct|final|option|choice|answer|letter|is|:)\s*)*", re.IGNORECASE)
 _LETTER = re.compile(
-    r"[(\[]?\s*([A-Ja-j])\s*(?:(\))\s*[.:]?|[.:)\]]|(?=$)|=(?=\s*\S)|(?<=\s)-(?=\s)|(?<=\s)(?=[\d\\(]))\s*(.*)$",
+    r"[(\[]?\s*([A-Ja-j])\s*"
+    r"(\)\s*[.:]?|[.:)\]]|(?=$)|(?:=|\\approx\b)(?=\s*\S)|,(?=\s)|(?<=\s)-(?=\s)|(?<=\s)(?=[\d\\(]))\s*(.*)$",
     re.DOTALL,
 )
-
-
+_OTHER_LETTER = re.compile(r"(?<![^\s,;(\[])(?:[A-J]\s*[.):]|[(\[]\s*[A-J]\s*[)\]]|(?:or|and|,|/)?\s*[A-J]\W*$)")
+_DOUBT = re.compile(
+    r"\b(?:wrong|incorrect|maybe|perhaps|possibly|not\s+(?:sure|certain|correct|right))\b", re.IGNORECASE
+)
+_LABEL = re.compile(r"\s*\(?([A-J])\s*[.):]\s*(?=\S)")
 _VALUE_AND_LETTER = re.compile(
     r"(.*[^\s({\\])\s*(?:\\(?:text|mathrm|textbf)\s*\{\s*)?\(\s*([A-J])\s*\)\s*\}?\s*", re.DOTALL
 )
@@ -50,20 +54,42 @@ def picked_letter(answer: str, *, lowercase: bool) -> Picked | None:
     """The option letter that an answer consists of, or starts with."""
     if len(answer) > 400:
         return None
-    bare = _DRESS.sub("", plain(answer)).strip()
-    bare = bare[_LEAD.match(bare).end() :] if len(bare) > 2 else bare  # type: ignore[union-attr]
-    found = _LETTER.match(bare)
+    text = plain(answer)
+    bare, places = _undressed(text)
+    lead = _LEAD.match(bare).end() if len(bare.strip()) > 2 else len(bare) - len(bare.lstrip())  # type: ignore[union-attr]
+    found = _LETTER.match(bare, lead)
     if found is None or (found.group(1).islower() and not lowercase):
         return None
-    letter = found.group(1)
+    letter = found.group(1).upper()
     if not found.group(3).strip():
-        return Picked(letter.upper(), "")
-    at = answer.find(letter)
-    rest = answer[at + 1 :] if answer.isascii() and at >= 0 else found.group(3)
-    if re.match(r"[A-Ja-j]\s+-\s", bare):
-        rest = found.group(3)
-    equated = re.match(r"[(\[]?\s*[A-Ja-j]\s*=", bare) is not None
-    return Picked(letter.upper(), _balanced(rest.lstrip(" .:)]}=~*")), equated)
+        return Picked(letter, "")
+    rest = text[places[found.end(2) - 1] + 1 :] if found.group(2) else text[places[found.end(1) - 1] + 1 :]
+    rest = rest.removeprefix("\\right").lstrip(" .:)]}=~*")
+    return Picked(letter, _balanced(rest), found.group(2).strip() in ("=", r"\approx"))
+
+
+def _undressed(text: str) -> tuple[str, list[int]]:
+    """The text without its dress, and where each character that is left stands in it."""
+    places: list[int] = []
+    at = 0
+    for dress in _DRESS.finditer(text):
+        places += range(at, dress.start())
+        at = dress.end()
+    places += range(at, len(text))
+    return "".join(text[place] for place in places), places
+
+
+def other_letters(rest: str) -> bool:
+    """Whether the text behind an option letter names another option, or takes the first one back."""
+    return bool(_OTHER_LETTER.search(rest) or _DOUBT.search(rest))
+
+
+def unlabelled(choices: Sequence[str]) -> Sequence[str]:
+    """The choices without letters of their own, where each carries its own: "A. 9", "B. 10"."""
+    labels = [_LABEL.match(choice) for choice in choices]
+    if len(choices) < 2 or not all(found and found.group(1) == LETTERS[i : i + 1] for i, found in enumerate(labels)):
+        return choices
+    return [choice[found.end() :] for choice, found in zip(choices, labels, strict=True) if found]
 
 
 def value_and_letter(answer: str) -> tuple[str, str] | None:
@@ -111,7 +137,7 @@ def target(gold: str, choices: Sequence[str] | None, same: Callable[[str, str], 
     if (
         letter is not None
         and letter in known
-        and not all(len(choice.strip()) == 1 and choice.strip().isalpha() for choice in choices)
+        and not (letter in choices and all(len(choice.strip()) == 1 and choice.strip().isalpha() for choice in choices))
     ):
         index = known.index(letter)
     else:

@@ -13,7 +13,14 @@ from uec_vlm.verifier.vocabulary import SMALL_WORDS, is_label
 
 _CURRENCIES = words("usd eur gbp € £ ¥ ₹")
 _CLOSING = words(") ] } \\} rangle rfloor rceil pi ! | % degree circ")
-_NOT_COUNTED = words("more less over above below plus minus times squared wrong false maybe each neither unless except")
+_NOT_COUNTED = words(
+    "more less over above below plus minus times squared cubed wrong incorrect false maybe each neither unless except "
+    "hundred hundreds thousand thousands million millions billion billions dozen half halves third thirds quarter "
+    "quarters fourths fifths tenths hundredths root roots square cubic three four five seven eight nine degrees"
+)
+_BESIDE_A_UNIT = words(  # 12 \text{ cm long}
+    "old later ago left remaining long wide high tall deep thick away apart approx approximately total"
+)
 _LONGEST_UNIT = 14  # tokens
 
 
@@ -36,7 +43,7 @@ def quantity(row: list[Token], single_letters: bool) -> Node:
 
 
 def _with_unit(row: list[Token], single_letters: bool) -> Node | None:
-    row = _unwrapped(row)
+    row = _without_remark(_unwrapped(row))
     for start in range(max(1, len(row) - _LONGEST_UNIT), len(row)):
         token = row[start]
         if not (token.kind == "word" or token.text in _CURRENCIES or token.text == "/"):
@@ -48,6 +55,14 @@ def _with_unit(row: list[Token], single_letters: bool) -> Node | None:
             return Quantity(expression(row[:start]), unit)
     counted = _counted_things(row)
     return Quantity(expression(row[:-counted]), "thing") if counted else None
+
+
+def _without_remark(row: list[Token]) -> list[Token]:
+    """The row without a last word in `\\text{}` that says nothing about the size: "long" behind a unit."""
+    last = row[-1]
+    if last.roman and last.text.casefold() in _BESIDE_A_UNIT and not _ends_value(row[-2]):
+        return row[:-1]
+    return row
 
 
 def _unwrapped(row: list[Token]) -> list[Token]:
@@ -80,7 +95,8 @@ def _counted_things(row: list[Token]) -> int:
         folded = token.text.casefold()
         if token.kind != "word" or not token.roman or len(folded) < 3 or is_label(token):
             break
-        if folded in SMALL_WORDS or folded in _NOT_COUNTED:
+        a_unit = unit_of([token], single_letters=False) not in (None, "thing")
+        if a_unit or folded in SMALL_WORDS or folded in _NOT_COUNTED:
             return 0
         count += 1
     if not 0 < count <= 3 or count >= len(row) or not _ends_value(row[-count - 1]):

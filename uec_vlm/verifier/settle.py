@@ -236,7 +236,10 @@ def symbols(node: Node) -> set[str]:
 
 
 def names_in(node: Node) -> bool:
-    """Whether a tree is made of names only: what may stand on the left of `= 5` without being part of the answer."""
+    """Whether a tree is made of names only: what may stand on the left of `= 5` without being part of the answer.
+
+    Not `-x`, nor `x x`: their value is not that of x.
+    """
     if isinstance(node, Name):
         return True
     if isinstance(node, Sym):
@@ -248,4 +251,14 @@ def names_in(node: Node) -> bool:
     if isinstance(node, Seq):
         return bool(node.items) and all(names_in(item) for item in node.items)
     parts = children(node)
-    return bool(parts) and all(names_in(part) or (part == MINUS_ONE and isinstance(node, Mul)) for part in parts)
+    if isinstance(node, Mul) and (MINUS_ONE in parts or len(set(parts)) < len(parts)):
+        return False
+    return bool(parts) and all(names_in(_without_sign(part) if isinstance(node, Add) else part) for part in parts)
+
+
+def _without_sign(term: Node) -> Node:
+    """The term of a sum without its minus sign: `a - b` is made of names."""
+    if not isinstance(term, Mul) or MINUS_ONE not in term.factors:
+        return term
+    rest = [factor for factor in term.factors if factor != MINUS_ONE]
+    return rest[0] if len(rest) == 1 else Mul(tuple(rest)) if rest else term

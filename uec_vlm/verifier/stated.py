@@ -26,11 +26,13 @@ _VERDICT = re.compile(r"(?:the\s+)?(?:correct|right|best|wrong|incorrect|not)\b(
 _DENIED = re.compile(r"\b(?:wrong|incorrect|false)\s+(?:answer|option|choice)", re.IGNORECASE)
 # Behind an answer: another one, or its withdrawal.
 _TAKEN_BACK = re.compile(
-    r"\b(?:or|maybe|perhaps|possibly|wait|alternatively)\b[^.\n]{0,60}[\d$\\]"
+    r"^(?:[^.!?\n]|\.(?=\d))*\bor\b[^.\n]{0,60}[\d$\\]|[.!?\n]\s*or\b"
+    r"|\b(?:maybe|perhaps|possibly|wait|alternatively)\b[^.\n]{0,60}[\d$\\]"
     r"|\bbut\b[^.\n]{0,60}\b(?:possible|could|might|may)\b",
     re.IGNORECASE,
 )
-_HASHES = re.compile(r"####\s*(.{1,200})")
+_HASHES = re.compile(r"####\s*(.{1,200})\s*$")
+_OPTION_AND_TEXT = re.compile(r"(?:option|choice)\s*\(?([A-J])\)?\s*:", re.IGNORECASE)
 _BOLD_LINE = re.compile(r"\*\*([^*\n]{1,200})\*\*\s*\.?")
 _DISPLAY = re.compile(r"(?:\$\$|\\\[)\s*([^$]{1,400}?)\s*(?:\$\$|\\\])\s*\.?")
 _SPAN = re.compile(r"\$\$([^$]{1,400})\$\$|\$([^$]{1,400})\$|\\\((.{1,400}?)\\\)|\\\[(.{1,400}?)\\\]", re.DOTALL)
@@ -57,16 +59,15 @@ def stated(region: str) -> str | None:
     window = region[-STATED_WINDOW:].strip()
     if not window:
         return None
-    if "####" in window:
-        hashes = _HASHES.findall(window)
-        if hashes:
-            return str(hashes[-1]).strip()
+    hashes = _HASHES.search(window, max(0, window.rfind("####")))
+    if hashes:
+        return hashes.group(1).strip()
     right = _OPTION_IS_RIGHT.search(window[-200:])
     if right:
         return right.group(1) or right.group(2) or right.group(3)
     announced = _announced(region[-_SEARCHED:])
-    if announced:
-        return announced
+    if announced is not None:
+        return announced or None
     last_line = window.rsplit("\n", 1)[-1].strip()
     for pattern in (_BOLD_LINE, _DISPLAY):
         found = pattern.fullmatch(last_line)
@@ -81,7 +82,7 @@ def stated(region: str) -> str | None:
 
 
 def _announced(region: str) -> str | None:
-    """What follows the last "answer is" or "answer:" of the text."""
+    """What follows the last "answer is" or "answer:" of the text; "" where that is taken back."""
     places = [found.start() for found in _ANNOUNCED.finditer(region)]
     for place in reversed(places[-_TRIED:]):
         found = _ANSWER.match(region, place)
@@ -91,7 +92,10 @@ def _announced(region: str) -> str | None:
         if _VERDICT.match(rest):  # "option B is correct" names its answer before the verb
             continue
         answer = _announced_in(rest)
-        return None if _TAKEN_BACK.search(rest[rest.find(answer) + len(answer) :]) else answer or None
+        if _TAKEN_BACK.search(rest[rest.find(answer) + len(answer) :]):
+            return ""
+        option = _OPTION_AND_TEXT.fullmatch(found.group())
+        return f"{option.group(1).upper()}. {answer}" if option else answer or None
     return None
 
 

@@ -15,6 +15,7 @@ from uec_vlm.verifier.policy import DEFAULT_POLICY, Policy
 from uec_vlm.verifier.settle import symbols
 from uec_vlm.verifier.units import conversion
 
+_ROUNDING_CHANGES = 0.1  # of a number, at most
 _INVERSE = frozenset({"asin", "acos", "atan", "acot"})
 _DEGREES = Mul((Num(Fraction(180)), Pow(PI, MINUS_ONE)))
 
@@ -175,12 +176,40 @@ def _comparable(gold: Node, answer: Node, policy: Policy) -> list[tuple[Node, No
     return [(g, a if factor == 1 else _scaled(a, factor))]
 
 
+def same_measure(members: Sequence[Node]) -> list[list[Node]]:
+    """The ways to read members that are said to be equal as plain values.
+
+    As they stand, unless they have different units; and in the unit of the last one that has a unit: `\\arcsin(0.5) =
+    30^\\circ` and `\\frac{\\pi}{3} = 60^\\circ` in degrees, `12 cm = 0.12 m` in metres.
+    """
+    parts = [split_unit(member) for member in members]
+    units = [unit for _, unit in parts if unit]
+    readings = [[value for value, _ in parts]] if len(set(units)) < 2 else []
+    return [*readings, [_in_unit(value, unit, units[-1]) for value, unit in parts]] if units else readings
+
+
+def _in_unit(value: Node, unit: str, wanted: str) -> Node:
+    if unit == wanted:
+        return value
+    if wanted == "deg" and (unit == "rad" or (not unit and (_mentions_pi(value) or _is_inverse(value)))):
+        return Mul((value, _DEGREES))
+    if (wanted, unit) == ("rad", "deg"):
+        return Fn("deg", (value,))
+    if "pct" in (unit, wanted):
+        return _hundredth(value) if unit == "pct" else Mul((value, Num(Fraction(100)))) if not unit else value
+    factor = conversion(unit, wanted) if unit and wanted else None
+    return value if factor is None else _scaled(value, factor)
+
+
+def _is_inverse(node: Node) -> bool:
+    return isinstance(node, Fn) and node.name in _INVERSE  # arccos(1/4) is an angle, whatever it is measured in
+
+
 def _other_measure(g: Node, gold_unit: str, a: Node, unit: str) -> list[tuple[Node, Node]]:
     """The pair in the other measure of angles, where one side shows which one it uses."""
     if unit == "deg" and not gold_unit:
         return [(g, Fn("deg", (a,)))] if _mentions_pi(g) else []
-    inverse = isinstance(a, Fn) and a.name in _INVERSE  # arccos(1/4) is an angle, whatever it is measured in
-    if (gold_unit == "deg" and _mentions_pi(a)) or (inverse and gold_unit in ("", "deg") and not unit):
+    if (gold_unit == "deg" and _mentions_pi(a)) or (_is_inverse(a) and gold_unit in ("", "deg") and not unit):
         return [(g, Mul((a, _DEGREES)))]
     return []
 
@@ -283,12 +312,17 @@ def _rounds_to(gold: Node, answer: Node) -> bool:
 
 
 def _round_alike(gold: Node, answer: Node, decimals: int) -> bool:
-    """Both round to the same number of the asked precision, and one of them is that number."""
+    """Both round to the same number of the asked precision, and one of them is that number.
+
+    Not where rounding changes the gold itself: 1 "to the nearest degree" is not the sine of 60 degrees.
+    """
     g, a = numeric.real_value(gold), numeric.real_value(answer)
     if g is None or a is None or abs(g) > 1e12 or abs(a) > 1e12:
         return False
-    is_rounded = any(abs(value - round(value, decimals)) < 1e-9 * max(1.0, abs(value)) for value in (g, a))
-    return is_rounded and abs(g - a) <= 0.5 * 10.0**-decimals * (1 + 1e-9)
+    gold_rounded, answer_rounded = (abs(x - round(x, decimals)) < 1e-9 * max(1.0, abs(x)) for x in (g, a))
+    if not gold_rounded and not (answer_rounded and abs(g - a) <= _ROUNDING_CHANGES * abs(g)):
+        return False
+    return abs(g - a) <= 0.5 * 10.0**-decimals * (1 + 1e-9)
 
 
 def _within_half_unit(exact: Node, rounded: Fraction, decimals: int) -> bool:

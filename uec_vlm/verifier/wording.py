@@ -9,10 +9,15 @@ from uec_vlm.verifier.limits import LimitError, ParseError, words
 from uec_vlm.verifier.spelling import plain
 
 _FILLING = words("the a an is are it its it's they be this that of answer final so therefore thus")
-_NOUNS = words(
-    "triangle triangles quadrilateral figure shape polygon by postulate theorem criterion congruence similarity rule"
-)
+_NOUNS = words("figure shape by postulate theorem criterion rule")
+_KINDS = {
+    "triangle": "triangle", "triangles": "triangle", "quadrilateral": "quadrilateral", "polygon": "polygon",
+    "congruence": "congruence", "similarity": "similarity",
+}  # fmt: skip
 _OPPOSITES = {"yes": "no", "no": "yes", "true": "false", "false": "true"}
+_EXPLAINS = words(", ; : - because since as it they this these that the")  # what may follow a yes or a no
+_TAKES_BACK = words("or but wrong incorrect maybe perhaps sometimes")
+_LIMITS = words("not if unless only")  # ... where it follows at once: "yes, if"
 _SPACING = re.compile(r"(?:[\s$~]|\\[ ,;:!]|\\(?:left|right|quad|qquad)(?![A-Za-z]))+")
 _NEEDLESS = re.compile(r" (?!\w)|(?<!\w) ")
 
@@ -59,9 +64,23 @@ def same_words(gold: str, answer: str) -> bool:
     if g == a:
         return True
     if len(g) == 1 and g[0] in _OPPOSITES:
-        return a[0] == g[0] and _OPPOSITES[g[0]] not in a and "or" not in a
-    g_bare, a_bare = [w for w in g if w not in _NOUNS], [w for w in a if w not in _NOUNS]
+        return a[0] == g[0] and _says_so(g[0], fold(answer))
+    g_kinds, a_kinds = {_KINDS[w] for w in g if w in _KINDS}, {_KINDS[w] for w in a if w in _KINDS}
+    if not (g_kinds <= a_kinds or a_kinds <= g_kinds):
+        return False
+    needless = _NOUNS | _KINDS.keys()
+    g_bare, a_bare = [w for w in g if w not in needless], [w for w in a if w not in needless]
     return bool(g_bare) and g_bare == a_bare
+
+
+def _says_so(verdict: str, parts: list[str]) -> bool:
+    """Whether the words behind a yes, no, true or false only explain it: "No, they differ", not "No solution"."""
+    behind = parts[parts.index(verdict) + 1 :]
+    if not behind:
+        return True
+    if behind[0] not in _EXPLAINS or set(behind) & (_TAKES_BACK | {_OPPOSITES[verdict]}):
+        return False
+    return not any(word in _LIMITS for word in behind[1:2])
 
 
 def is_text(text: str) -> bool:
