@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from uec_vlm.verifier.compare import stated_values
+from uec_vlm.verifier.chains import stated_values
 from uec_vlm.verifier.extract import gold_text
 from uec_vlm.verifier.grading import read
 from uec_vlm.verifier.limits import LimitError
