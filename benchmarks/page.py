@@ -28,7 +28,7 @@ TITLES = {
 NOTES = {
     "rollouts": "In this run vLLM's CPU server (`--vllm-python`) was up beside both sides, with one model and the "
     "same greedy tokens (share of equal ones in the table). Without a server beside it an earlier run gave 3.13 for "
-    "n = 8: that case is at its target, with no margin. The ratio depends on the processor: one without AVX-512, "
+    "n = 8: that case is on both sides of its target of 3. The ratio depends on the processor: one without AVX-512, "
     "about half as fast, gave 2.39 and 4.66. There what both sides do alike, attention over few queries and products "
     "of few rows, weighs more than what only `generate` does (the profile under the step below).",
     "update": "Each prompt and picture is read once, its completions attend to it, nothing is padded, and of the "

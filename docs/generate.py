@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +11,11 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from data_prep.reasons import NOTES, REFUSALS, REPAIRS
 from data_prep.registry import DATASETS
-from uec_vlm.config import RunConfig, SftConfig
+from uec_vlm.config import MixtureData, RunConfig, SftConfig
 from uec_vlm.metrics import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,31 +33,79 @@ def keys_page() -> str:
     """`docs/configuration.md`."""
     parts = [
         "# Configuration keys",
-        "Generated from `uec_vlm/config.py`. The `objective` section is bound by `uec_vlm.objective`; "
-        "what its presets hold is in `configs/presets/`.",
+        "Generated from `uec_vlm/config.py`. The keys of `objective` are in [the objective](objective.md#the-entries); "
+        "what the presets hold is in `configs/presets/`.",
     ]
     for title, kind in (("Training (`uec-vlm train`, `eval`)", RunConfig), ("Supervised (`uec-vlm sft`)", SftConfig)):
-        parts += [f"## {title}", "| key | type | default |\n|---|---|---|\n" + "\n".join(_rows(kind, ""))]
+        parts += [f"## {title}", *_sections(kind)]
     return "\n\n".join(parts) + "\n"
 
 
-def _rows(kind: type[BaseModel], prefix: str) -> list[str]:
-    rows = []
+def _sections(kind: type[BaseModel]) -> list[str]:
+    """One part per section: what it is for, then its keys."""
+    parts = []
     for name, field in kind.model_fields.items():
-        inner = [part for part in _parts(field.annotation) if isinstance(part, type) and issubclass(part, BaseModel)]
-        default = "required" if field.is_required() else _shown(field.default)
-        if len(inner) == 1:
-            if default == "`null`":
-                rows.append(f"| `{prefix}{name}` | null, or a section | {default} |")
-            rows += _rows(inner[0], f"{prefix}{name}.")
-        elif inner and name in ("validation", "test"):
-            rows.append(f"| `{prefix}{name}` | as `{prefix}train` | {default} |")
-        elif inner:
-            for part in inner:
-                rows += [f"| `{prefix}{name}` | {part.__name__}: {(part.__doc__ or '').splitlines()[0]} | {default} |"]
-                rows += [row for row in _rows(part, f"{prefix}{name}.") if ".kind`" not in row]
-        else:
-            rows.append(f"| `{prefix}{name}` | {_type(field.annotation, field.metadata)} | {default} |")
+        inner = _models(field.annotation)
+        rows = _rows_of(name, field, "")
+        parts += [
+            f"### {name}",
+            *_explained(name, inner),
+            "| key | type | default |\n|---|---|---|\n" + "\n".join(rows),
+        ]
+    return parts
+
+
+def _explained(name: str, kinds: Sequence[type[BaseModel]], *, inside: bool = False) -> list[str]:
+    """The docstrings of a section and of those inside it, each behind the place that it stands for."""
+    parts = []
+    for kind in kinds:
+        parts += [f"`{name}`: {_listed(kind)}" if inside else _listed(kind)]
+        for inner, field in kind.model_fields.items():
+            if inner not in _LIKE_TRAIN:
+                parts += _explained(f"{name}.{inner}", _models(field.annotation), inside=True)
+    return parts
+
+
+def _listed(kind: type[BaseModel]) -> str:
+    """The docstring of a section; what it says of each key is an item of a list."""
+    text = " ".join((inspect.getdoc(kind) or "").split())
+    keys = "|".join(kind.model_fields)
+    items = re.split(rf"(?:^|(?<=[.)] ))((?:{keys})(?:, (?:{keys}))*): ", text)
+    listed = [
+        f"- `{names.replace(', ', '`, `')}`: {what.strip()}"
+        for names, what in zip(items[1::2], items[2::2], strict=True)
+    ]
+    return "\n".join([items[0].strip(), *([""] if listed else []), *listed])
+
+
+_LIKE_TRAIN = ("validation", "test", "source")  # sources of problems as `data.train` is one
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    return [part for part in _parts(annotation) if isinstance(part, type) and issubclass(part, BaseModel)]
+
+
+def _rows(kind: type[BaseModel], prefix: str) -> list[str]:
+    return [row for name, field in kind.model_fields.items() for row in _rows_of(name, field, prefix)]
+
+
+def _rows_of(name: str, field: FieldInfo, prefix: str) -> list[str]:
+    """The rows of one key; of a section, those of the keys inside it."""
+    key = f"{prefix}{name}"
+    inner = _models(field.annotation)
+    default = "required" if field.is_required() else _shown(field.get_default(call_default_factory=True))
+    if not inner:
+        return [f"| `{key}` | {_type(field.annotation, field.metadata)} | {default} |"]
+    if name in _LIKE_TRAIN:
+        mixture = ", but no mixture" if MixtureData not in inner else ""
+        return [f"| `{key}` | as `data.train`{mixture} | {default} |"]
+    if len(inner) == 1:
+        section = [f"| `{key}` | null, or a section | {default} |"] if default == "`null`" else []
+        return [*section, *_rows(inner[0], f"{key}.")]
+    rows = []
+    for part in inner:
+        rows += [f"| `{key}` | {part.__name__}: {(part.__doc__ or '').splitlines()[0]} | {default} |"]
+        rows += [row for row in _rows(part, f"{key}.") if ".kind`" not in row]
     return rows
 
 
@@ -84,7 +135,10 @@ _BOUNDS = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
 def _shown(default: Any) -> str:
     if isinstance(default, BaseModel):
         return "see below"
-    return f"`{default}`".replace("None", "null")
+    if isinstance(default, tuple):
+        return f"`[{', '.join(map(str, default))}]`"
+    written = str(default).lower() if isinstance(default, bool) else "null" if default is None else default
+    return f"`{written}`"
 
 
 def families_section() -> str:
@@ -124,7 +178,9 @@ def _reasons() -> list[str]:
 _DATA_PAGE = """# Data
 
 Generated from `data_prep/registry.py` and `data_prep/reasons.py`. `python -m data_prep NAME --source SOURCE --out DIR`
-writes `DIR/{{train,validation,test}}.parquet` and `DIR/manifest.json`. `SOURCE` is the Hub id (`ID@COMMIT` pins a
+writes a Parquet file for each split that the set has (`DIR/{{train,validation,test}}.parquet`) and `DIR/manifest.json`.
+Training requires a `data.validation`: where a set has none, put rows of `train` aside with `python -m data_prep own`
+and a `split` column, or validate on another set. `SOURCE` is the Hub id (`ID@COMMIT` pins a
 revision), or a folder with the set's own files; `python -m data_prep NAME --help` lists the layouts. Every gold is
 graded by the verifier first, and every row that was repaired or refused is named in the manifest. Your own files:
 [your_own_data.md](your_own_data.md).

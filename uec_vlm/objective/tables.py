@@ -5,18 +5,20 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from uec_vlm.objective.advantages import ADVANTAGES
+from uec_vlm.objective.compose import KLSettings, OldLogprobs, QueueSettings
 from uec_vlm.objective.control import CONTROLLERS
 from uec_vlm.objective.entropy import ENTROPY_TERMS
-from uec_vlm.objective.exploration import EXPLORATION
+from uec_vlm.objective.exploration import EXPLORATION, ExplorationSettings
 from uec_vlm.objective.kl import KL
 from uec_vlm.objective.policy_losses import POLICY_LOSSES
 from uec_vlm.objective.reduce import REDUCTIONS
-from uec_vlm.objective.replay import REPLAY
-from uec_vlm.objective.retention import RETENTION
+from uec_vlm.objective.replay import REPLAY, ReplaySettings
+from uec_vlm.objective.retention import RETENTION, DynamicSampling
 
 AXES: dict[str, Mapping[str, Callable[..., Any]]] = {
     "advantage": ADVANTAGES,
@@ -29,16 +31,32 @@ AXES: dict[str, Mapping[str, Callable[..., Any]]] = {
     "retention": RETENTION,
     "replay": REPLAY,
 }
+SHARED: dict[str, type] = {"kl": KLSettings, "exploration": ExplorationSettings, "replay": ReplaySettings}
+"""The settings that every entry of an axis takes, beside its own."""
+
+FURTHER: dict[str, type] = {
+    "old_logprobs": OldLogprobs,
+    "accumulate": QueueSettings,
+    "dynamic_sampling": DynamicSampling,
+}
+"""The parts of an objective without entries."""
+
 BEGIN, END = "<!-- registries: begin -->", "<!-- registries: end -->"
 
 
 def registry_tables() -> str:
-    """One table per axis: entry, its settings with defaults, the first sentence of its docstring."""
+    """A table per axis: entry, settings with defaults, first sentence of its docstring; then what its entries share."""
     parts = []
     for axis, registry in AXES.items():
         lines = [f"### `{axis}`", "", "| entry | settings | what it does |", "|---|---|---|"]
         lines += [f"| `{name}` | {_settings(entry)} | {_summary(entry)} |" for name, entry in registry.items()]
         parts.append("\n".join(lines))
+        if axis in SHARED:
+            parts.append(
+                f"Settings of all entries but `none`: {_record_settings(SHARED[axis])}.\n\n{_prose(SHARED[axis])}"
+            )
+    for name, record in FURTHER.items():
+        parts.append(f"### `{name}`\n\nSettings: {_record_settings(record)}.\n\n{_prose(record)}")
     return "\n\n".join(parts)
 
 
@@ -49,12 +67,26 @@ def renewed(page: str) -> str:
     return f"{head}{BEGIN}\n\n{registry_tables()}\n\n{END}{tail}"
 
 
+def _record_settings(record: type) -> str:
+    """The fields of a record with their defaults, as a configuration writes them."""
+    return ", ".join(f"`{name}` {_written(default)}" for name, default in asdict(record()).items())
+
+
+def _written(value: Any) -> str:
+    """A value as YAML writes it."""
+    return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
+
+
+def _prose(record: type) -> str:
+    return inspect.getdoc(record) or ""
+
+
 def _settings(entry: Callable[..., Any]) -> str:
     shown = []
     for name, parameter in inspect.signature(entry).parameters.items():
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-            given = "must be given" if parameter.default is inspect.Parameter.empty else parameter.default
-            shown.append(f"`{name}` {'none' if given is None else given}")
+            given = "must be given" if parameter.default is inspect.Parameter.empty else _written(parameter.default)
+            shown.append(f"`{name}` {given}")
     return ", ".join(shown)
 
 

@@ -97,7 +97,7 @@ def _lost(model: ModelSection, parallelism: Parallelism, key: str, rate: float) 
         return (
             f"model.dtype = bfloat16 with {key} = {rate}: without float32 weights behind them most "
             "updates are smaller than the last place of a weight and would be lost. Shard with "
-            "configs/accelerate/zero2.yaml (one GPU: --num_processes 1), train an adapter (model.lora), or set "
+            "configs/accelerate/zero2.yaml (one GPU: zero3_offload.yaml), train an adapter (model.lora), or set "
             "model.dtype = float32."
         )
     return None
