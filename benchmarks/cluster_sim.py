@@ -14,6 +14,7 @@ rescheduled between engines: both make the predicted times upper bounds.
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import statistics
@@ -352,6 +353,7 @@ def plot(rows: Sequence[Row], path: Path) -> None:
 
 def main() -> None:
     """Print the table; write the section, the plot and the results."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     measured, load, hardware, proof = calibrate(), Load(), Hardware(), check()
     rows = simulate(measured, load=load, hardware=hardware)
     print(markdown(rows, list(max(rows, key=len))))

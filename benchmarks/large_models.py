@@ -9,6 +9,7 @@ docs/scaling.md and docs/results.md that say so, and benchmarks/results/large_mo
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -223,6 +224,7 @@ def cost_section(rows: Sequence[Row]) -> str:
 
 def main() -> None:
     """Print both tables; write the sections and the results."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     memory, cost = memory_rows(), cost_rows(calibrate(), Hardware())
     print(markdown(memory, list(memory[0])))
     print(markdown(cost, list(cost[0])))

@@ -8,6 +8,7 @@ machine that they were measured on. `NOTES` says what the figures mean, and what
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,7 @@ def _shown(value: object) -> str:
 
 def main() -> None:
     """Write the page."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     PAGE.write_text(page(), encoding="utf-8")
     print(PAGE)
 

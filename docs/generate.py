@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import re
 import sys
@@ -208,6 +209,7 @@ PAGES = {"docs/metrics.md": metrics_page, "docs/configuration.md": keys_page, "d
 README_SECTIONS = {"families": families_section}
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     for path, page in PAGES.items():
         (ROOT / path).write_text(page(), encoding="utf-8")
     readme = ROOT / "README.md"
