@@ -56,7 +56,7 @@ def readings(text: str, *, is_gold: bool = False, decimal_comma: bool = True) ->
     if len(text) > MAX_ANSWER_CHARS:
         raise LimitError("too long")
     text = plain(text)
-    text = text if is_gold else _REMARK.sub("", text) or text
+    text = text if is_gold or "(" not in text else _REMARK.sub("", text) or text
     beside = None if is_gold else _APPROXIMATION.fullmatch(text)
     text = rf"{beside.group(1)} \approx {beside.group(2)}" if beside else text
     problem: ValueError | None = None

@@ -68,11 +68,14 @@ def picked_letter(answer: str, *, lowercase: bool) -> Picked | None:
     return Picked(letter, _balanced(rest), found.group(2).strip() in ("=", r"\approx"))
 
 
-def _undressed(text: str) -> tuple[str, list[int]]:
+def _undressed(text: str) -> tuple[str, Sequence[int]]:
     """The text without its dress, and where each character that is left stands in it."""
+    found = list(_DRESS.finditer(text))
+    if not found:
+        return text, range(len(text))
     places: list[int] = []
     at = 0
-    for dress in _DRESS.finditer(text):
+    for dress in found:
         places += range(at, dress.start())
         at = dress.end()
     places += range(at, len(text))
