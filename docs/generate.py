@@ -18,6 +18,7 @@ from data_prep.reasons import NOTES, REFUSALS, REPAIRS
 from data_prep.registry import DATASETS
 from uec_vlm.config import MixtureData, RunConfig, SftConfig
 from uec_vlm.metrics import markdown_table
+from uec_vlm.objective.tables import written
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -138,8 +139,7 @@ def _shown(default: Any) -> str:
         return "see below"
     if isinstance(default, tuple):
         return f"`[{', '.join(map(str, default))}]`"
-    written = str(default).lower() if isinstance(default, bool) else "null" if default is None else default
-    return f"`{written}`"
+    return f"`{written(default)}`"
 
 
 def families_section() -> str:

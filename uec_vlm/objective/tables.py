@@ -52,11 +52,8 @@ def registry_tables() -> str:
         lines += [f"| `{name}` | {_settings(entry)} | {_summary(entry)} |" for name, entry in registry.items()]
         parts.append("\n".join(lines))
         if axis in SHARED:
-            parts.append(
-                f"Settings of all entries but `none`: {_record_settings(SHARED[axis])}.\n\n{_prose(SHARED[axis])}"
-            )
-    for name, record in FURTHER.items():
-        parts.append(f"### `{name}`\n\nSettings: {_record_settings(record)}.\n\n{_prose(record)}")
+            parts.append(f"Settings of all entries but `none`: {_described(SHARED[axis])}")
+    parts += [f"### `{name}`\n\nSettings: {_described(record)}" for name, record in FURTHER.items()]
     return "\n\n".join(parts)
 
 
@@ -67,25 +64,22 @@ def renewed(page: str) -> str:
     return f"{head}{BEGIN}\n\n{registry_tables()}\n\n{END}{tail}"
 
 
-def _record_settings(record: type) -> str:
-    """The fields of a record with their defaults, as a configuration writes them."""
-    return ", ".join(f"`{name}` {_written(default)}" for name, default in asdict(record()).items())
+def _described(record: type) -> str:
+    """The fields of a record with their defaults, and its docstring."""
+    settings = ", ".join(f"`{name}` {written(default)}" for name, default in asdict(record()).items())
+    return f"{settings}.\n\n{inspect.getdoc(record) or ''}"
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
     """A value as YAML writes it."""
     return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
-
-
-def _prose(record: type) -> str:
-    return inspect.getdoc(record) or ""
 
 
 def _settings(entry: Callable[..., Any]) -> str:
     shown = []
     for name, parameter in inspect.signature(entry).parameters.items():
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-            given = "must be given" if parameter.default is inspect.Parameter.empty else _written(parameter.default)
+            given = "must be given" if parameter.default is inspect.Parameter.empty else written(parameter.default)
             shown.append(f"`{name}` {given}")
     return ", ".join(shown)
 

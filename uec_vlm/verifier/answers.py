@@ -293,8 +293,13 @@ def _restated(text: str) -> Node | None:
     if _DECIMAL.search(exact) or not (_EXACT_FORM.search(exact) and _DECIMAL.search(rounded)):
         return None
     sign = r"\approx" if re.search(r"\.\d\d", rounded) else "="
+    return _read_anew(f"{exact} {sign} {rounded}", single_letters=False)
+
+
+def _read_anew(text: str, *, single_letters: bool) -> Node | None:
+    """What a rewritten text says; None where it cannot be read."""
     try:
-        return _several(_strip(tokens(f"{exact} {sign} {rounded}")), False)
+        return _several(_strip(tokens(text)), single_letters)
     except (ParseError, LimitError):
         return None
 
@@ -306,22 +311,15 @@ def _decimal_comma(text: str) -> Node | None:
     if _POINT_GROUPS.fullmatch(head):  # 12.345,67
         head = head.replace(".", "")
     whole = head.removeprefix("-")
+    if not comma:
+        return None
     dressed = _DRESSED_DECIMAL.fullmatch(text)
     if dressed and (dressed.group(1) or dressed.group(4)):
-        return _with_decimal_comma(*dressed.groups())
-    if not comma or len(text) > 20 or not (tail.isdigit() and whole.isdigit() and text.isascii()):
+        left, integer, decimals, unit = dressed.groups()
+        is_one = _decimal_comma(f"{integer},{decimals}") is not None
+        return _read_anew(f"{left}{integer}.{decimals}{unit}", single_letters=True) if is_one else None
+    if len(text) > 20 or not (tail.isdigit() and whole.isdigit() and text.isascii()):
         return None
     if len(tail) == 3 and whole != "0" and "." not in text:
         return None
     return Num(Fraction(f"{head}.{tail}"), len(tail))
-
-
-def _with_decimal_comma(left: str, whole: str, tail: str, unit: str) -> Node | None:
-    """The number between a left side and a unit."""
-    value = _decimal_comma(f"{whole},{tail}")
-    if value is None:
-        return None
-    try:
-        return _several(_strip(tokens(f"{left}{whole}.{tail}{unit}")), True)
-    except (ParseError, LimitError):
-        return None

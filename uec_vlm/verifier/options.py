@@ -63,8 +63,8 @@ def picked_letter(answer: str, *, lowercase: bool) -> Picked | None:
     letter = found.group(1).upper()
     if not found.group(3).strip():
         return Picked(letter, "")
-    rest = text[places[found.end(2) - 1] + 1 :] if found.group(2) else text[places[found.end(1) - 1] + 1 :]
-    rest = rest.removeprefix("\\right").lstrip(" .:)]}=~*")
+    last = (found.end(2) if found.group(2) else found.end(1)) - 1
+    rest = text[places[last] + 1 :].removeprefix("\\right").lstrip(" .:)]}=~*")
     return Picked(letter, _balanced(rest), found.group(2).strip() in ("=", r"\approx"))
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from tests.unit.verifier.boxed import is_paid
 from uec_vlm.verifier import judge
 
 FOUR = ["9", "10", "13", "15"]
 SINE = r"\frac{\sqrt{3}}{2}"
 TO_DEGREES = "Find x. Round angle measures to the nearest degree."
-
-
-def _paid(answer: str, gold: str, choices: list[str] | None = None, question: str | None = None) -> bool:
-    return judge(f"\\boxed{{{answer}}}", gold, choices, question=question).correct
 
 
 @pytest.mark.parametrize(
@@ -34,7 +31,7 @@ def _paid(answer: str, gold: str, choices: list[str] | None = None, question: st
     ],
 )
 def test_a_letter_without_known_options_is_one_letter(answer: str, gold: str, paid: bool) -> None:
-    assert _paid(answer, gold) is paid
+    assert is_paid(answer, gold) is paid
 
 
 def test_letters_in_a_row_are_no_answer_however_they_are_stated() -> None:
@@ -60,8 +57,8 @@ def test_letters_in_a_row_are_no_answer_however_they_are_stated() -> None:
     ],
 )
 def test_the_letter_may_occur_in_the_words_before_it(answer: str) -> None:
-    assert _paid(answer, "A", FOUR)
-    assert not _paid(answer.replace("9", "10"), "A", FOUR) or "9" not in answer
+    assert is_paid(answer, "A", FOUR)
+    assert not is_paid(answer.replace("9", "10"), "A", FOUR) or "9" not in answer
 
 
 @pytest.mark.parametrize(
@@ -83,7 +80,7 @@ def test_the_letter_may_occur_in_the_words_before_it(answer: str) -> None:
     ],
 )
 def test_an_option_is_known_by_its_text(answer: str, gold: str, choices: list[str]) -> None:
-    assert _paid(answer, gold, choices)
+    assert is_paid(answer, gold, choices)
 
 
 @pytest.mark.parametrize(
@@ -96,8 +93,8 @@ def test_an_option_is_known_by_its_text(answer: str, gold: str, choices: list[st
     ],
 )
 def test_the_text_of_a_wrong_option_is_wrong(answer: str, choices: list[str]) -> None:
-    assert not _paid(answer, "A", choices)
-    assert _paid(choices[0], "A", choices)
+    assert not is_paid(answer, "A", choices)
+    assert is_paid(choices[0], "A", choices)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +119,7 @@ def test_the_text_of_a_wrong_option_is_wrong(answer: str, choices: list[str]) ->
     ],
 )
 def test_rounding_keeps_the_size_of_the_number(answer: str, gold: str, question: str, paid: bool) -> None:
-    assert _paid(answer, gold, question=question) is paid
+    assert is_paid(answer, gold, question=question) is paid
 
 
 @pytest.mark.parametrize(
@@ -157,7 +154,7 @@ def test_what_was_announced_counts_or_nothing(response: str, gold: str, paid: bo
     ],
 )
 def test_coordinates_are_told_apart_by_their_names(answer: str, gold: str, paid: bool) -> None:
-    assert _paid(answer, gold) is paid
+    assert is_paid(answer, gold) is paid
 
 
 @pytest.mark.parametrize(
@@ -179,7 +176,7 @@ def test_coordinates_are_told_apart_by_their_names(answer: str, gold: str, paid:
     ],
 )
 def test_words_behind_a_number_may_change_it(answer: str, gold: str, paid: bool) -> None:
-    assert _paid(answer, gold) is paid
+    assert is_paid(answer, gold) is paid
 
 
 @pytest.mark.parametrize(
@@ -205,13 +202,13 @@ def test_words_behind_a_number_may_change_it(answer: str, gold: str, paid: bool)
     ],
 )
 def test_words_that_differ_are_another_answer(answer: str, gold: str, paid: bool) -> None:
-    assert _paid(answer, gold) is paid
+    assert is_paid(answer, gold) is paid
 
 
 def test_no_correct_answer_is_not_no() -> None:
     last = ["Yes", "No", "Cannot be determined", "No correct answer"]
-    assert not _paid(r"\text{No correct answer}", "B", last)
-    assert _paid(r"\text{No correct answer}", "D", last)
+    assert not is_paid(r"\text{No correct answer}", "B", last)
+    assert is_paid(r"\text{No correct answer}", "D", last)
     assert not judge("<answer>No idea</answer>", "No").correct
 
 
@@ -227,7 +224,7 @@ def test_no_correct_answer_is_not_no() -> None:
     ],
 )
 def test_a_left_side_names_the_unknown_itself(answer: str, gold: str, paid: bool) -> None:
-    assert _paid(answer, gold) is paid
+    assert is_paid(answer, gold) is paid
 
 
 @pytest.mark.parametrize(
@@ -256,4 +253,4 @@ def test_a_left_side_names_the_unknown_itself(answer: str, gold: str, paid: bool
     ],
 )
 def test_one_value_may_be_written_twice(answer: str, gold: str, paid: bool) -> None:
-    assert _paid(answer, gold) is paid
+    assert is_paid(answer, gold) is paid

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.unit.verifier.boxed import is_paid
 from uec_vlm.verifier import judge
 
 FOUR = ["2", "8", "9", "10"]
@@ -11,10 +12,6 @@ AREAS = ["12", r"36\pi", "18", "3"]
 CLOSE = ["12", "12.5", "13", "14"]
 MIXED = r"Round angles to the nearest degree and sides to the nearest tenth."
 OTHER_WAY = r"Round sides to the nearest tenth and angles to the nearest degree."
-
-
-def _paid(answer: str, gold: str, choices: list[str] | None = None, question: str | None = None) -> bool:
-    return judge(f"\\boxed{{{answer}}}", gold, choices, question=question).correct
 
 
 @pytest.mark.parametrize("answer", ["C", "c", "(C)", r"\text{C}", "Option C"])
@@ -34,13 +31,13 @@ def test_a_variable_may_be_called_as_an_option_is(answer: str, listed: bool) -> 
 
 @pytest.mark.parametrize("answer", ["A: 36\\pi", "A. 36\\pi", "(A) 36\\pi", "A = 12", "A (36\\pi)", "36\\pi (A)"])
 def test_a_letter_and_the_text_of_another_option_are_no_answer(answer: str) -> None:
-    assert not _paid(answer, r"36\pi", AREAS)
+    assert not is_paid(answer, r"36\pi", AREAS)
 
 
 @pytest.mark.parametrize("answer", ["B (36\\pi)", "36\\pi (B)", r"36\pi \text{ (B)}", "36\\pi(B)"])
 @pytest.mark.parametrize("gold", ["B", r"36\pi"])
 def test_a_letter_and_its_text_are_one_answer(answer: str, gold: str) -> None:
-    assert _paid(answer, gold, AREAS)
+    assert is_paid(answer, gold, AREAS)
 
 
 @pytest.mark.parametrize(
@@ -59,17 +56,17 @@ def test_a_letter_and_its_text_are_one_answer(answer: str, gold: str) -> None:
     ],
 )
 def test_an_approximation_is_no_second_answer(answer: str, gold: str, paid: bool) -> None:
-    assert _paid(answer, gold, CLOSE if gold in CLOSE else None) is paid
+    assert is_paid(answer, gold, CLOSE if gold in CLOSE else None) is paid
 
 
 def test_an_approximation_that_was_asked_for_counts() -> None:
-    assert _paid(r"45.4 \approx 45", "45", question="Round to the nearest degree.")
+    assert is_paid(r"45.4 \approx 45", "45", question="Round to the nearest degree.")
 
 
 @pytest.mark.parametrize("answer", [r"x^\circ = 45^\circ", "x° = 45°", r"x^\circ = 45", r"45 = x^\circ"])
 def test_the_unit_of_the_unknown_is_no_second_answer(answer: str) -> None:
-    assert _paid(answer, "45")
-    assert not _paid(answer, "44")
+    assert is_paid(answer, "45")
+    assert not is_paid(answer, "44")
 
 
 @pytest.mark.parametrize(
@@ -104,4 +101,4 @@ def test_an_answer_that_stands_is_one(text: str) -> None:
     ],
 )
 def test_the_precision_that_a_question_asks_for(question: str, gold: str, answer: str, paid: bool) -> None:
-    assert _paid(answer, gold, question=question) is paid
+    assert is_paid(answer, gold, question=question) is paid
